@@ -1,0 +1,1 @@
+"""Multi-task pretraining of remote-sensing foundation models."""

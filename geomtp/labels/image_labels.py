@@ -1,0 +1,54 @@
+"""The labels of one image as they are stored: plain numpy, nothing decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geomtp.types import SizeHW
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ImageLabels:
+    """One row of a label store. None: the task is not labelled here; length 0: there is nothing.
+
+    - image: path relative to the store's image root, with forward slashes
+    - size_hw: height and width of the image in pixels
+    - split: "train", "val" or "test"
+    - boxes: (N, 4) float32, x1 y1 x2 y2 pixels; box_labels: (N,) int64, 0…K−1
+    - rles: one COCO run-length string (compressed "counts") per box, of the full image size
+    - rboxes: (M, 5) float32, cx cy w h pixels, angle radians (le90); rbox_labels: (M,) int64
+    - semantic: path (like ``image``) of a grey map that holds the class id, 255 for background;
+      where it is None and ``rles`` is not, the semantic map is painted from the masks, larger
+      objects first, so that the smaller lie on top (equal areas: the later one)
+    - scene_class: class id of the whole image
+
+    Raises ValueError for an unknown split or when lengths disagree.
+    """
+
+    image: str
+    size_hw: SizeHW
+    split: str = "train"
+    boxes: NDArray[np.float32] | None = None
+    box_labels: NDArray[np.int64] | None = None
+    rles: tuple[bytes, ...] | None = None
+    rboxes: NDArray[np.float32] | None = None
+    rbox_labels: NDArray[np.int64] | None = None
+    semantic: str | None = None
+    scene_class: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"unknown split {self.split!r}; known: {', '.join(SPLITS)}")
+        for name, items, labels in (
+            ("boxes", self.boxes, self.box_labels),
+            ("rboxes", self.rboxes, self.rbox_labels),
+            ("rles", self.rles, self.box_labels),
+        ):
+            if items is not None and (labels is None or len(items) != len(labels)):
+                count = None if labels is None else len(labels)
+                raise ValueError(f"{self.image}: {len(items)} {name} but {count} labels")
