@@ -1,0 +1,25 @@
+"""Images and rasters: reading any format by window, writing GeoTIFF, places on Earth."""
+
+from geomtp.rasters.georeferences import LONGITUDE_LATITUDE, Georeference, tile_georeference
+from geomtp.rasters.reading import (
+    RasterInfo,
+    WindowXYXY,
+    georeference,
+    raster_info,
+    read_size,
+    read_window,
+)
+from geomtp.rasters.writing import write_raster
+
+__all__ = [
+    "LONGITUDE_LATITUDE",
+    "Georeference",
+    "RasterInfo",
+    "WindowXYXY",
+    "georeference",
+    "raster_info",
+    "read_size",
+    "read_window",
+    "tile_georeference",
+    "write_raster",
+]
