@@ -17,6 +17,8 @@ def rboxes_from_quads(quads: Tensor) -> Tensor:
     One side of the smallest rectangle lies on an edge of the convex hull (Freeman and Shapira
     1975). The hull's edges are among the six lines through two of the four points, and a
     direction that is not one of its edges only gives a larger rectangle: the hull is never built.
+    Where two edges give the same area, which is common, the longer edge is taken (the reference
+    leaves that to rounding).
 
     Raises ValueError for another shape.
     """
@@ -57,7 +59,10 @@ def _smallest_rectangles(points: Tensor, directions: Tensor) -> Tensor:
     low_u, high_u = torch.aminmax(along @ (points - origin).mT, dim=2)
     low_v, high_v = torch.aminmax(across @ (points - origin).mT, dim=2)
     w, h = high_u - low_u, high_v - low_v
-    best = (w * h).argmin(dim=1)
+    area = w * h
+    # Two adjacent edges often give exactly the same area; the longer one decides, not rounding.
+    smallest = area <= area.amin(dim=1, keepdim=True) * (1 + 1e-9)
+    best = torch.where(smallest, length[..., 0], -1.0).argmax(dim=1)
     row = torch.arange(len(points), device=points.device)
     middle_u, middle_v = (low_u + high_u)[row, best] / 2, (low_v + high_v)[row, best] / 2
     along, across = along[row, best], across[row, best]
