@@ -1,0 +1,20 @@
+"""Scores of predictions against truth, right on any number of processes.
+
+Each metric collects with ``update`` and answers with ``compute``; the answer's ``summary`` is a
+flat dictionary of fractions for a log.
+"""
+
+from geomtp.metrics.coco import CocoResult, CocoScore, InstanceScores
+from geomtp.metrics.rotated import ClassMatches, RotatedResult, RotatedScore
+from geomtp.metrics.semantic import SemanticResult, SemanticScore
+
+__all__ = [
+    "ClassMatches",
+    "CocoResult",
+    "CocoScore",
+    "InstanceScores",
+    "RotatedResult",
+    "RotatedScore",
+    "SemanticResult",
+    "SemanticScore",
+]
