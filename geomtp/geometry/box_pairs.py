@@ -8,6 +8,7 @@ contiguous range of the sorted entries, found by bisection. Only pairs found so 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,42 +34,71 @@ class _Lanes:
     first: Tensor  # bool: the first of the box's lanes
 
 
-def pairs_between(a_xyxy: Tensor, b_xyxy: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Overlapping boxes of a (N, 4) and b (M, 4), float64, as (index in a, index in b).
+@dataclass(frozen=True)
+class _Ranges:
+    """For each entry of ``left`` the ``counts`` entries of ``right`` from ``begin`` on."""
 
-    Pieces of bounded length; each pair occurs once, in no particular order. Boxes that only touch
-    do not overlap.
+    left: _Lanes
+    right: _Lanes
+    begin: Tensor
+    counts: Tensor
+    swapped: bool = False  # pairs are wanted as (right, left)
+
+
+@dataclass(frozen=True)
+class BoxPairs:
+    """Pairs of overlapping boxes, found but not yet listed.
+
+    Iterating gives index tensors (i, j), each (P,), in pieces of bounded length: every pair
+    occurs once, in no particular order. Boxes that only touch do not overlap.
     """
-    if len(a_xyxy) == 0 or len(b_xyxy) == 0:
-        return
-    lanes = _lanes(torch.cat([a_xyxy, b_xyxy]), None)
-    of_b = lanes.box >= len(a_xyxy)
-    a, b = _chosen(lanes, ~of_b, 0), _chosen(lanes, of_b, len(a_xyxy))
-    yield from _listed(a, b, torch.searchsorted(b.start, a.start))
-    # right: where both start at the same x, the pair has been listed already
-    for j, i in _listed(b, a, torch.searchsorted(a.start, b.start, right=True)):
-        yield i, j
+
+    ranges: tuple[_Ranges, ...]
+
+    @property
+    def candidates(self) -> int:
+        """How many pairs have to be compared in y to list the overlapping ones."""
+        return sum(int(ranges.counts.sum()) for ranges in self.ranges)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for ranges in self.ranges:
+            yield from _listed(ranges)
 
 
-def pairs_within(
-    boxes_xyxy: Tensor, labels: Tensor | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Overlapping boxes of one set (N, 4), float64, as (i, j), i ≠ j, in either order.
+def pairs_within(boxes_xyxy: Tensor, labels: Tensor | None = None) -> BoxPairs:
+    """Overlapping boxes of one set (N, 4), float64: (i, j), i ≠ j in either order.
 
-    With ``labels`` (N,) only boxes of the same label. Pieces as in ``pairs_between``.
+    With ``labels`` (N,) only boxes of the same label.
     """
     if len(boxes_xyxy) == 0:
-        return
+        return BoxPairs(())
     lanes = _lanes(boxes_xyxy, labels)
-    yield from _listed(lanes, lanes, _following(lanes))
+    following = torch.arange(1, len(lanes.box) + 1, device=lanes.box.device)
+    return BoxPairs((_ranges(lanes, lanes, following),))
 
 
-def count_candidates(boxes_xyxy: Tensor, labels: Tensor | None = None) -> int:
-    """How many pairs ``pairs_within`` will have to look at."""
-    if len(boxes_xyxy) == 0:
-        return 0
-    lanes = _lanes(boxes_xyxy, labels)
-    return int(_counts(lanes, lanes, _following(lanes)).sum())
+def pairs_between(
+    a_xyxy: Tensor,
+    b_xyxy: Tensor,
+    labels_a: Tensor | None = None,
+    labels_b: Tensor | None = None,
+) -> BoxPairs:
+    """Overlapping boxes of a (N, 4) and b (M, 4), float64: (index in a, index in b).
+
+    With ``labels_a`` (N,) and ``labels_b`` (M,) only boxes of the same label.
+    """
+    count = len(a_xyxy)
+    if count == 0 or len(b_xyxy) == 0:
+        return BoxPairs(())
+    labels = None if labels_a is None or labels_b is None else torch.cat([labels_a, labels_b])
+    lanes = _lanes(torch.cat([a_xyxy, b_xyxy]), labels)
+    of_a = lanes.box < count
+    a, b = _chosen(lanes, of_a), _chosen(lanes, ~of_a)
+    b = dataclasses.replace(b, box=b.box - count)
+    # a's that start with or before the b, then those that start after it
+    b_in_a = _ranges(a, b, torch.searchsorted(b.start, a.start))
+    a_in_b = _ranges(b, a, torch.searchsorted(a.start, b.start, right=True))
+    return BoxPairs((b_in_a, dataclasses.replace(a_in_b, swapped=True)))
 
 
 def _lanes(boxes: Tensor, labels: Tensor | None) -> _Lanes:
@@ -92,38 +122,32 @@ def _lanes(boxes: Tensor, labels: Tensor | None) -> _Lanes:
     return _Lanes(start, end, box, low, high, nth == 0)
 
 
-def _chosen(lanes: _Lanes, mask: Tensor, first_box: int) -> _Lanes:
-    """The entries where ``mask``, their boxes counted from ``first_box``."""
+def _chosen(lanes: _Lanes, mask: Tensor) -> _Lanes:
+    """The entries where ``mask``."""
     at = mask.nonzero()[:, 0]
     return _Lanes(
-        start=lanes.start[at],
-        end=lanes.end[at],
-        box=lanes.box[at] - first_box,
-        low=lanes.low[at],
-        high=lanes.high[at],
-        first=lanes.first[at],
+        start=lanes.start.index_select(0, at),
+        end=lanes.end.index_select(0, at),
+        box=lanes.box.index_select(0, at),
+        low=lanes.low.index_select(0, at),
+        high=lanes.high.index_select(0, at),
+        first=lanes.first.index_select(0, at),
     )
 
 
-def _following(lanes: _Lanes) -> Tensor:
-    """For each entry the position of the next one."""
-    return torch.arange(1, len(lanes.box) + 1, device=lanes.box.device)
-
-
-def _counts(left: _Lanes, right: _Lanes, begin: Tensor) -> Tensor:
-    """How many entries of ``right``, from ``begin`` on, start before the end of each of ``left``."""
-    # Positions are rounded where many lanes make them large: a little too many is harmless.
+def _ranges(left: _Lanes, right: _Lanes, begin: Tensor) -> _Ranges:
+    """The entries of ``right``, from ``begin`` on, that start before the end of each of ``left``."""
+    # Positions are rounded where many lanes make them large: a few too many do no harm.
     slack = left.end[-1].abs() * 1e-15
-    return (torch.searchsorted(right.start, left.end + slack) - begin).clamp_(min=0)
+    counts = (torch.searchsorted(right.start, left.end + slack) - begin).clamp_(min=0)
+    return _Ranges(left, right, begin, counts)
 
 
-def _listed(left: _Lanes, right: _Lanes, begin: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs (left box, right box) of each left entry with the right ones that start inside it, from
-    ``begin`` on, that overlap in y too.
-    """
-    counts = _counts(left, right, begin)
+def _listed(ranges: _Ranges) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pairs in these ranges that overlap in y too, as indices of boxes."""
+    left, right, counts = ranges.left, ranges.right, ranges.counts
     stops = counts.cumsum(0)
-    shift = begin - (stops - counts)
+    shift = ranges.begin - (stops - counts)
     for low, high in _pieces(stops):
         i = torch.repeat_interleave(counts[low:high]).add_(low)
         listed = int(stops[low - 1]) if low else 0
@@ -133,8 +157,9 @@ def _listed(left: _Lanes, right: _Lanes, begin: Tensor) -> Iterator[tuple[Tensor
         # Boxes may meet in several lanes; the first of those is the first lane of one of them.
         hit &= left.first.index_select(0, i) | right.first.index_select(0, j)
         kept = hit.nonzero()[:, 0]
-        i, j = i.index_select(0, kept), j.index_select(0, kept)
-        yield left.box.index_select(0, i), right.box.index_select(0, j)
+        i = left.box.index_select(0, i.index_select(0, kept))
+        j = right.box.index_select(0, j.index_select(0, kept))
+        yield (j, i) if ranges.swapped else (i, j)
 
 
 def _pieces(stops: Tensor) -> list[tuple[int, int]]:

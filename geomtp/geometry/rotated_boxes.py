@@ -104,9 +104,7 @@ def flip(rboxes: Tensor, direction: Direction, size_hw: SizeHW) -> Tensor:
     """
     require_columns("rboxes", rboxes, 5)
     if direction not in ("horizontal", "vertical", "diagonal"):
-        raise ValueError(
-            f"direction must be horizontal, vertical or diagonal, got {direction!r}"
-        )
+        raise ValueError(f"direction must be horizontal, vertical or diagonal, got {direction!r}")
     cx, cy, w, h, angle = rboxes.unbind(dim=1)
     if direction != "vertical":
         cx = size_hw[1] - cx

@@ -22,7 +22,7 @@ from torch import Tensor
 from geomtp.geometry.box_pairs import pairs_between
 from geomtp.geometry.rotated_boxes import enclosing_boxes, require_columns
 
-PAIRS_AT_ONCE = 1 << 14
+PAIRS_AT_ONCE = 1 << 13
 """Pairs clipped together; their temporaries stay in a processor core's cache."""
 
 SMALLEST = 1e-150

@@ -47,9 +47,9 @@ def rotated_roi_align(
         ],
         dim=-1,
     ).long()
-    weight = torch.stack(
-        [(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx], dim=-1
-    ) * (inside[..., None] / samples**2)
+    weight = torch.stack([(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx], dim=-1) * (
+        inside[..., None] / samples**2
+    )
 
     def bags(values: Tensor) -> Tensor:
         # (K, out_h, samples, out_w, samples, 4) -> (K · out_h · out_w, samples · samples · 4)
