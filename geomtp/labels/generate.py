@@ -1,0 +1,158 @@
+"""From annotations to a label store: the labels of all three tasks from one set of objects."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from rich.progress import track
+
+from geomtp.labels.annotations import AnnotatedObject, Annotations
+from geomtp.labels.image_labels import ImageLabels
+from geomtp.labels.reports import ReadNotes, ReadReport
+from geomtp.labels.run_lengths import rle_box
+from geomtp.labels.segmenters import Segmenter
+from geomtp.labels.shapes import fault, horizontal_box, rotated_boxes
+from geomtp.labels.store import LabelStore, StoreWriter
+from geomtp.labels.store_format import StoreInfo
+from geomtp.types import ClassMap
+
+Unknown = Literal["error", "skip"]
+
+
+def all_train(image: str) -> str:
+    """Every image belongs to "train"."""
+    return "train"
+
+
+def build_store(
+    annotations: Iterable[Annotations],
+    segmenter: Segmenter | None,
+    info: StoreInfo,
+    out: str | Path,
+    notes: ReadNotes,
+    *,
+    split_of: Callable[[str], str] = all_train,
+    unknown: Unknown = "error",
+    progress: bool = False,
+) -> tuple[LabelStore, ReadReport]:
+    """Write the store ``out`` from ``annotations`` and open it; with the report of what was kept.
+
+    Each image gets rotated boxes, and horizontal boxes with masks from ``segmenter`` (the boxes are
+    those around the masks; an empty mask leaves an object out of this list only). Without a
+    segmenter there are boxes but no masks. Objects marked to be ignored, without area or wholly
+    outside the image are left out and counted. ``split_of`` gives the split of an image by its
+    path; ``notes`` are those that the reader of ``annotations`` was given.
+
+    All annotations are held in memory (about 1 kB an object), so that unknown classes are found
+    before the first image is segmented.
+
+    Raises ValueError for classes that are not in ``info.classes`` (unless ``unknown="skip"``), and
+    when there is not a single image.
+    """
+    read = list(annotations)
+    if not read:
+        raise ValueError(
+            "no annotated image was found: check the folders and the format\n"
+            + str(notes.report(0, 0, Counter()))
+        )
+    if unknown == "error":
+        check_classes(read, info.classes)
+    images, empty, kept = 0, 0, Counter[str]()
+    with StoreWriter(out, info) as writer:
+        for item in track(read, "labels", disable=not progress):
+            labels = labels_of(item, segmenter, info, split_of(item.image), notes)
+            writer.add(labels)
+            images += 1
+            ids = labels.rbox_labels if labels.rbox_labels is not None else labels.box_labels
+            empty += int(ids is None or len(ids) == 0)
+            kept.update(info.classes.names[i] for i in (() if ids is None else ids.tolist()))
+    return LabelStore.open(out), notes.report(images, empty, kept)
+
+
+def check_classes(annotations: Sequence[Annotations], classes: ClassMap) -> None:
+    """Raise ValueError listing the names that ``classes`` lacks, with counts and near matches."""
+    found = Counter(
+        item.name
+        for image in annotations
+        for item in (*image.objects, *(image.instances or ()))
+        if not item.ignore
+    )
+    strangers = [(name, count) for name, count in found.most_common() if name not in classes.names]
+    if not strangers:
+        return
+    lines = []
+    for name, count in strangers[:20]:
+        near = get_close_matches(name, classes.names, n=1)
+        lines.append(f"{name!r} ({count} objects{f'; did you mean {near[0]!r}?' if near else ''})")
+    raise ValueError(
+        f"{len(strangers)} unknown classes: {', '.join(lines)}; known: {', '.join(classes.names)}. "
+        f"Name the classes as in the annotations, or ask to skip unknown ones"
+    )
+
+
+def labels_of(
+    annotations: Annotations,
+    segmenter: Segmenter | None,
+    info: StoreInfo,
+    split: str,
+    notes: ReadNotes,
+) -> ImageLabels:
+    """The row of one image; what is left out is counted in ``notes``."""
+    size_hw = annotations.size_hw
+    objects = tuple(_usable(annotations.objects, annotations, info.classes, notes))
+    if annotations.instances is not None:
+        instances = tuple(_usable(annotations.instances, annotations, info.classes, notes))
+        rles: list[bytes] | None = [item.rle for item in instances if item.rle is not None]
+    else:
+        instances = objects
+        cleaned = dataclasses.replace(annotations, objects=objects)
+        rles = segmenter.segment(info.image_root / cleaned.image, cleaned) if segmenter else None
+    boxes: Sequence[tuple[float, float, float, float]]
+    if rles is None:
+        boxes = [horizontal_box(item, size_hw) for item in instances]
+    else:
+        found = [rle_box(rle, size_hw) for rle in rles]
+        for item, box in zip(instances, found, strict=True):
+            if box is None:
+                notes.left_out("empty mask", item.where, "its mask holds no pixel of the image")
+        instances = tuple(item for item, box in zip(instances, found, strict=True) if box)
+        rles = [rle for rle, box in zip(rles, found, strict=True) if box]
+        boxes = [box for box in found if box]
+    return ImageLabels(
+        image=annotations.image,
+        size_hw=size_hw,
+        split=split,
+        boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        box_labels=_ids(instances, info.classes),
+        rles=None if rles is None else tuple(rles),
+        rboxes=rotated_boxes(objects, size_hw).astype(np.float32),
+        rbox_labels=_ids(objects, info.classes),
+        semantic=annotations.semantic,
+    )
+
+
+def _ids(objects: Sequence[AnnotatedObject], classes: ClassMap) -> np.ndarray:
+    return np.array([classes.index(item.name) for item in objects], dtype=np.int64)
+
+
+def _usable(
+    objects: Sequence[AnnotatedObject], image: Annotations, classes: ClassMap, notes: ReadNotes
+) -> Iterator[AnnotatedObject]:
+    """The objects that become labels; horizontal boxes clipped to the image."""
+    for item in objects:
+        if item.ignore:
+            notes.left_out("ignored", item.where, "marked to be ignored")
+        elif item.name not in classes.names:
+            notes.left_out("unknown class", item.where, f"class {item.name!r} is skipped")
+        elif found := fault(item, image.size_hw):
+            notes.left_out(found[0], f"{image.image}, {item.where}", found[1])
+        elif item.box_xyxy is not None:
+            yield dataclasses.replace(item, box_xyxy=horizontal_box(item, image.size_hw))
+        else:
+            yield item

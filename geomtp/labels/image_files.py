@@ -1,0 +1,64 @@
+"""Finding the image of an annotation, and telling its size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from geomtp.labels.annotations import relative_path
+from geomtp.labels.reports import ReadNotes
+from geomtp.rasters import read_size
+from geomtp.types import SizeHW
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2")
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The images below ``root``; what is missing or damaged is noted in ``notes``.
+
+    Raises FileNotFoundError when ``root`` is no folder.
+    """
+
+    root: Path
+    notes: ReadNotes
+    _by_stem: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"{self.root} is no folder: expected the folder of the images")
+
+    def names(self) -> list[str]:
+        """The paths of all images, relative to ``root``, sorted."""
+        files = (path for path in self.root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        return sorted(path.relative_to(self.root).as_posix() for path in files)
+
+    def of_annotation(self, stem: str) -> str | None:
+        """The image with the relative path ``stem`` but for the suffix; None (noted) if missing.
+
+        Raises ValueError when several images differ only in their suffix.
+        """
+        if not self._by_stem:
+            for name in self.names():
+                self._by_stem.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(name)
+        found = self._by_stem.get(stem, [])
+        if len(found) > 1:
+            raise ValueError(
+                f"{self.root} holds several images for {stem}: {', '.join(found)}; keep one of them"
+            )
+        if not found:
+            self.notes.left_out("no image", stem, f"no image of that name in {self.root}")
+            return None
+        return found[0]
+
+    def size_hw(self, name: str) -> SizeHW | None:
+        """Height and width of an image; None (noted) where it is missing or damaged."""
+        try:
+            return read_size(self.root / relative_path(name))
+        except FileNotFoundError as error:
+            self.notes.left_out("no image", name, str(error))
+        except OSError as error:
+            self.notes.left_out("damaged image", name, str(error))
+        except ValueError as error:
+            self.notes.malformed(name, str(error))
+        return None
