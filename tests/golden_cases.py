@@ -37,7 +37,7 @@ class GoldenCase:
         shape = meta.get("shape")
         if name in self.arrays:
             array = self.arrays[name]
-            if meta.get("dtype") == "packed bits":
+            if name.endswith("_packed"):
                 array = np.unpackbits(array)[: int(np.prod(shape))].reshape(shape)
             return torch.from_numpy(array)
         if "generate" in meta:

@@ -1,0 +1,209 @@
+"""Rotated detection: Oriented R-CNN (Xie et al. 2021, arXiv 2108.05699)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geomtp.decoders.decoder import Decoder, check_source, select_images
+from geomtp.decoders.detection.coders import MidpointOffsetCoder, RotatedCoder
+from geomtp.decoders.detection.rois import (
+    ROI_SAMPLER,
+    SampledRois,
+    SharedFcs,
+    as_rois,
+    class_loss,
+    match_and_sample,
+    objects_of,
+    pool_rotated,
+    region_count,
+)
+from geomtp.decoders.detection.rpn import RPN_SAMPLER, ProposalRules, RegionProposalNetwork
+from geomtp.decoders.detection.sampling import Sampler
+from geomtp.decoders.fpn import FeaturePyramidNetwork
+from geomtp.decoders.official import official_detector_key
+from geomtp.geometry import rotated_iou, rotated_nms
+from geomtp.geometry.rotated_boxes import rescale
+from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
+
+BOX_CELLS = 7
+ROI_CODER = RotatedCoder()
+RULES = ProposalRules(per_level_train=2000, per_level_test=2000, nms_iou=0.8, per_image=2000)
+
+
+class OrientedRCNN(Decoder):
+    """Rotated boxes and classes of objects; the parameters are those of ``MaskRCNN``."""
+
+    trunk: OrientedRCNNTrunk
+
+    def __init__(
+        self,
+        *,
+        in_channels: tuple[int, ...],
+        num_classes: Mapping[str, int],
+        channels: int = 256,
+        fc_channels: int = 1024,
+        score_threshold: float = 0.05,
+        nms_iou: float = 0.1,
+        max_detections: int = 2000,
+        rpn_sampler: Sampler = RPN_SAMPLER,
+        roi_sampler: Sampler = ROI_SAMPLER,
+    ) -> None:
+        super().__init__()
+        self.num_classes = dict(num_classes)
+        self.score_threshold = score_threshold
+        self.nms_iou = nms_iou
+        self.max_detections = max_detections
+        self.roi_sampler = roi_sampler
+        self.trunk = OrientedRCNNTrunk(in_channels, channels, fc_channels, rpn_sampler)
+        self.classifiers = nn.ModuleDict(
+            {
+                source: OrientedRCNNClassifier(fc_channels, count)
+                for source, count in self.num_classes.items()
+            }
+        )
+
+    def loss(
+        self,
+        pyramid: FeaturePyramid,
+        targets: Sequence[Targets],
+        image_sizes_hw: Sequence[SizeHW],
+        source: str,
+    ) -> dict[str, Tensor]:
+        """``proposal_score``, ``proposal_box``, ``class`` and ``box``."""
+        check_source(source, self.classifiers)
+        chosen = [i for i, target in enumerate(targets) if target.rboxes is not None]
+        targets, sizes_hw = [targets[i] for i in chosen], [image_sizes_hw[i] for i in chosen]
+        boxes = [target.rboxes for target in targets if target.rboxes is not None]
+        labels = [target.rbox_labels for target in targets if target.rbox_labels is not None]
+        pyramid = self.trunk.neck(select_images(pyramid, chosen))
+        output = self.trunk.rpn_head(pyramid)
+        losses: dict[str, Tensor] = self.trunk.rpn_head.loss(output, boxes, sizes_hw)
+        proposals = self.trunk.rpn_head.propose(output, sizes_hw, per_level=RULES.per_level_train)
+        rois = match_and_sample(
+            proposals,
+            boxes,
+            labels,
+            num_classes=self.num_classes[source],
+            overlaps=_overlaps,
+            low_quality=None,
+            sampler=self.roi_sampler,
+            like=pyramid.levels[0].new_zeros(0, 5),
+        )
+        return losses | self._box_losses(pyramid, rois, boxes, source)
+
+    def _box_losses(
+        self, pyramid: FeaturePyramid, rois: SampledRois, boxes: Sequence[Tensor], source: str
+    ) -> dict[str, Tensor]:
+        logits, deltas = self._classified(pyramid, as_rois(rois.boxes, rois.image), source)
+        target = ROI_CODER.encode(rois.boxes[rois.positives], objects_of(rois, boxes))
+        total = F.smooth_l1_loss(deltas[rois.positives], target, reduction="sum", beta=1.0)
+        return {"class": class_loss(logits, rois.labels), "box": total / region_count(logits)}
+
+    def _classified(
+        self, pyramid: FeaturePyramid, rois: Tensor, source: str
+    ) -> tuple[Tensor, Tensor]:
+        """Class logits (R, K + 1) and corrections (R, 5) of ``rois`` (R, 6)."""
+        features = self.trunk.box_head(pool_rotated(pyramid, rois, BOX_CELLS))
+        logits, deltas = self.classifiers[source](features)
+        return logits.float(), deltas.float()
+
+    def predict(
+        self,
+        pyramid: FeaturePyramid,
+        image_sizes_hw: Sequence[SizeHW],
+        source: str,
+        output_sizes_hw: Sequence[SizeHW] | None = None,
+    ) -> list[Predictions]:
+        """Predictions with rotated boxes, scores and labels of each image."""
+        check_source(source, self.classifiers)
+        pyramid = self.trunk.neck(pyramid)
+        output = self.trunk.rpn_head(pyramid)
+        proposals = self.trunk.rpn_head.propose(
+            output, image_sizes_hw, per_level=RULES.per_level_test
+        )
+        return [
+            self._predict_image(
+                pyramid.of_images(index, index + 1),
+                proposals[index],
+                size_hw,
+                source,
+                output_sizes_hw[index] if output_sizes_hw else size_hw,
+            )
+            for index, size_hw in enumerate(image_sizes_hw)
+        ]
+
+    def _predict_image(
+        self,
+        pyramid: FeaturePyramid,
+        proposals: Tensor,
+        size_hw: SizeHW,
+        source: str,
+        output_hw: SizeHW,
+    ) -> Predictions:
+        first = torch.zeros(len(proposals), device=proposals.device)
+        logits, deltas = self._classified(pyramid, as_rois(proposals, first), source)
+        scores = logits.softmax(dim=-1)[:, :-1]
+        boxes = ROI_CODER.decode(proposals, deltas, size_hw)
+        region, label = torch.nonzero(scores > self.score_threshold, as_tuple=True)
+        boxes, scores = boxes[region], scores[region, label]
+        kept = rotated_nms(boxes, scores, self.nms_iou, label)[: self.max_detections]
+        scale_xy = (output_hw[1] / size_hw[1], output_hw[0] / size_hw[0])
+        boxes = boxes[kept] if output_hw == size_hw else rescale(boxes[kept], scale_xy)
+        return Predictions(rboxes=boxes, rbox_scores=scores[kept], rbox_labels=label[kept])
+
+    def official_keys(self, source_numbers: Mapping[str, int]) -> dict[str, str]:
+        """Our keys and those of the pretraining framework."""
+        parts = {"fc_cls": "rotdetroiboxhead_fc_cls", "fc_reg": "rotdetroiboxhead_fc_reg"}
+        return {
+            key: official_detector_key(key, "rotdetdecoder", parts, source_numbers)
+            for key in self.state_dict()
+        }
+
+
+class OrientedRCNNTrunk(nn.Module):
+    """Feature pyramid, oriented region proposals, and the shared layers of boxes."""
+
+    def __init__(
+        self, in_channels: tuple[int, ...], channels: int, fc_channels: int, sampler: Sampler
+    ) -> None:
+        super().__init__()
+        self.neck = FeaturePyramidNetwork(in_channels, channels)
+        self.rpn_head = RegionProposalNetwork(
+            channels=channels,
+            coder=MidpointOffsetCoder(),
+            box_loss=_smooth_l1,
+            rules=RULES,
+            only_inside=True,
+            sampler=sampler,
+        )
+        self.box_head = SharedFcs(channels, fc_channels, BOX_CELLS)
+
+
+class OrientedRCNNClassifier(nn.Module):
+    """The layers of one source: classes, and one correction for all of them."""
+
+    def __init__(self, fc_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.fc_cls = nn.Linear(fc_channels, num_classes + 1)
+        self.fc_reg = nn.Linear(fc_channels, ROI_CODER.size)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, fc_channels) to class logits (R, K + 1), background last, and (R, 5)."""
+        return self.fc_cls(features), self.fc_reg(features)
+
+
+def _smooth_l1(predicted: Tensor, target: Tensor) -> Tensor:
+    return F.smooth_l1_loss(predicted, target, reduction="none", beta=1 / 9)
+
+
+def _overlaps(objects: Tensor, boxes: Tensor) -> Tensor:
+    """Rotated IoU (G, N); sides below a thousandth of a pixel count as that, as the reference."""
+    return rotated_iou(_with_area(objects), _with_area(boxes))
+
+
+def _with_area(rboxes: Tensor) -> Tensor:
+    return torch.cat([rboxes[:, :2], rboxes[:, 2:4].clamp(min=1e-3), rboxes[:, 4:]], dim=-1)

@@ -1,0 +1,187 @@
+"""Semantic segmentation: UperNet (Xiao et al. 2018, arXiv 1807.10221)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geomtp.decoders.decoder import Decoder, check_source
+from geomtp.decoders.fpn import conv_for_relu
+from geomtp.parallel import mean_over_processes
+from geomtp.types import IGNORE, FeaturePyramid, Predictions, SizeHW, Targets
+
+POOL_SIZES = (1, 2, 3, 6)
+
+
+class UperNet(Decoder):
+    """Semantic segmentation with one 1×1 classifier per source, background first.
+
+    - num_classes: classes of each source, without the background
+    - channels: width of the trunk (256 in pretraining, 512 in the reference's fine-tuning)
+    - dropout: probability of dropping a whole channel before the classifier
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: tuple[int, ...],
+        num_classes: Mapping[str, int],
+        channels: int = 256,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.trunk = UperNetTrunk(in_channels, channels)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifiers = nn.ModuleDict(
+            {source: nn.Conv2d(channels, count + 1, 1) for source, count in num_classes.items()}
+        )
+
+    def logits(self, pyramid: FeaturePyramid, source: str) -> Tensor:
+        """(B, K + 1, H, W) at the size of the finest level."""
+        check_source(source, self.classifiers)
+        logits: Tensor = self.classifiers[source](self.dropout(self.trunk(pyramid)))
+        return logits
+
+    def loss(
+        self,
+        pyramid: FeaturePyramid,
+        targets: Sequence[Targets],
+        image_sizes_hw: Sequence[SizeHW],
+        source: str,
+    ) -> dict[str, Tensor]:
+        """Cross-entropy summed over labelled pixels, divided by all pixels (as the reference)."""
+        logits = self.logits(pyramid, source)
+        canvas_hw = (
+            logits.shape[-2] * pyramid.strides[0],
+            logits.shape[-1] * pyramid.strides[0],
+        )
+        labels = _stacked_maps([target.semantic for target in targets], canvas_hw)
+        labels = labels.to(logits.device).long()
+        logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
+        total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+        return {"pixel": total / mean_over_processes(total.new_tensor(float(labels.numel())))}
+
+    def predict(
+        self,
+        pyramid: FeaturePyramid,
+        image_sizes_hw: Sequence[SizeHW],
+        source: str,
+        output_sizes_hw: Sequence[SizeHW] | None = None,
+    ) -> list[Predictions]:
+        """Predictions with ``semantic_logits`` (K + 1, H, W) of each image."""
+        logits = self.logits(pyramid, source).float()
+        height, width = logits.shape[-2] * pyramid.strides[0], logits.shape[-1] * pyramid.strides[0]
+        canvas = F.interpolate(logits, size=(height, width), mode="bilinear")
+        predictions = []
+        for index, size_hw in enumerate(image_sizes_hw):
+            image = canvas[index : index + 1, :, : size_hw[0], : size_hw[1]]
+            if output_sizes_hw is not None and output_sizes_hw[index] != size_hw:
+                image = F.interpolate(image, size=output_sizes_hw[index], mode="bilinear")
+            predictions.append(Predictions(semantic_logits=image[0]))
+        return predictions
+
+    def official_keys(self, source_numbers: Mapping[str, int]) -> dict[str, str]:
+        """Our keys and those of the pretraining framework."""
+        keys = {}
+        for key in self.state_dict():
+            if match := re.match(r"classifiers\.([^.]+)\.(.*)", key):
+                keys[key] = f"semseghead_{source_numbers[match[1]]}.1.{match[2]}"
+            else:
+                official = re.sub(r"^trunk\.", "semsegdecoder.decode_head.", key)
+                official = re.sub(r"psp_modules\.(\d)\.", r"psp_modules.\1.1.", official)
+                keys[key] = official
+        return keys
+
+
+class UperNetTrunk(nn.Module):
+    """Pyramid pooling on the coarsest level, a feature pyramid, and the fusion of its levels."""
+
+    def __init__(self, in_channels: tuple[int, ...], channels: int) -> None:
+        super().__init__()
+        *finer, coarsest = in_channels
+        self.psp_modules = nn.ModuleList(ConvNormRelu(coarsest, channels, 1) for _ in POOL_SIZES)
+        self.bottleneck = ConvNormRelu(coarsest + len(POOL_SIZES) * channels, channels, 3)
+        self.lateral_convs = nn.ModuleList(ConvNormRelu(width, channels, 1) for width in finer)
+        self.fpn_convs = nn.ModuleList(ConvNormRelu(channels, channels, 3) for _ in finer)
+        self.fpn_bottleneck = ConvNormRelu(len(in_channels) * channels, channels, 3)
+        self.conv_seg = UnusedClassifier(channels)
+
+    def forward(self, pyramid: FeaturePyramid) -> Tensor:
+        """Fused features (B, channels, H, W) at the size of the finest level."""
+        maps = [
+            conv(level) for conv, level in zip(self.lateral_convs, pyramid.levels[:-1], strict=True)
+        ]
+        maps.append(self._pooled(pyramid.levels[-1]))
+        for finer in range(len(maps) - 2, -1, -1):
+            maps[finer] = maps[finer] + _resized(maps[finer + 1], maps[finer])
+        maps[:-1] = [conv(level) for conv, level in zip(self.fpn_convs, maps[:-1], strict=True)]
+        fused: Tensor = self.fpn_bottleneck(
+            torch.cat([maps[0], *(_resized(level, maps[0]) for level in maps[1:])], dim=1)
+        )
+        return fused
+
+    def _pooled(self, coarsest: Tensor) -> Tensor:
+        parts = [coarsest]
+        for size, conv in zip(POOL_SIZES, self.psp_modules, strict=True):
+            parts.append(_resized(conv(F.adaptive_avg_pool2d(coarsest, size)), coarsest))
+        pooled: Tensor = self.bottleneck(torch.cat(parts, dim=1))
+        return pooled
+
+
+class ConvNormRelu(nn.Module):
+    """Convolution without bias, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = conv_for_relu(in_channels, out_channels, kernel, bias=False)
+        self.bn = BatchNorm(out_channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H, W)."""
+        return F.relu(self.bn(self.conv(maps)), inplace=True)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that uses its running statistics where a channel sees a single value.
+
+    The reference stops there (one image, pooled to one cell: quirk 37).
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, H, W)."""
+        if self.training and maps.numel() == maps.shape[1]:
+            return F.batch_norm(
+                maps, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(maps)
+
+
+class UnusedClassifier(nn.Module):
+    """The one-class classifier that official files hold and no forward pass uses; not trained."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("bias", torch.zeros(1))
+
+
+def _resized(maps: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(maps, size=like.shape[-2:], mode="bilinear")
+
+
+def _stacked_maps(maps: Sequence[Tensor | None], canvas_hw: SizeHW) -> Tensor:
+    """Label maps as (B, H, W), unlabelled images all ``IGNORE``.
+
+    Maps of one size are stacked as they are, even where that size isn't the canvas's: the logits
+    are then squeezed onto them, which is what the reference does (quirk 17).
+    """
+    known = [label_map for label_map in maps if label_map is not None]
+    size_hw = tuple(known[0].shape) if known else canvas_hw
+    empty = torch.full(size_hw, IGNORE, dtype=torch.uint8)
+    return torch.stack(
+        [empty.to(known[0]) if known and m is None else empty if m is None else m for m in maps]
+    )
