@@ -1,63 +1,180 @@
-"""RoIAlign for rotated boxes."""
+"""RoIAlign for rotated boxes: every bin is one weighted sum of feature cells, in plain PyTorch.
+
+With the map laid out as rows of channels, (B · H · W, C), all bins together are a product with a
+sparse matrix of bilinear weights. ``embedding_bag`` is that product, and its transpose, which the
+gradient needs, is the same function again with the entries sorted by cell. Other ways are
+measured in docs/decisions/0001-rotated-roi-align.md.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from geomtp.geometry.rotated_boxes import require_columns
+from geomtp.types import SizeHW
 
 
 def rotated_roi_align(
     features: Tensor,
     rois: Tensor,
-    output_size: int | tuple[int, int],
+    output_size: int | SizeHW,
     spatial_scale: float,
     sampling_ratio: int,
 ) -> Tensor:
-    """Features under each rotated box, in the box's own frame: (K, C, height, width).
+    """Features under rotated boxes, each seen in the frame of its box: (K, C, out_h, out_w).
 
-    features (B, C, H, W); rois (K, 6) = (batch index, cx, cy, w, h, angle), pixels of the image and
-    radians; ``spatial_scale`` is feature cells per pixel.
+    The output's columns run along the w side of the box, its rows along the h side. A bin is the
+    mean of sampling_ratio × sampling_ratio bilinear samples; with 0 their number follows the
+    box, at least one for each cell along either side. Samples more than a cell outside
+    the map are 0, those nearer take the border's value. Pixel centres lie at half cells ("aligned").
+
+    - features: (B, C, H, W) float
+    - rois: (K, 6) float, batch index, cx cy w h pixels, angle radians (clockwise)
+    - output_size: number of bins, or (out_h, out_w)
+    - spatial_scale: cells of ``features`` per pixel
+
+    Differentiable, once, with respect to ``features``. Raises ValueError for other shapes.
+    Source: mmcv's RoIAlignRotated (aligned, clockwise), as Oriented R-CNN uses it.
     """
     require_columns("rois", rois, 6)
-    out_h, out_w = (output_size, output_size) if isinstance(output_size, int) else output_size
-    batch, channels, height, width = features.shape
-    samples = sampling_ratio
-    cx, cy = rois[:, 1] * spatial_scale - 0.5, rois[:, 2] * spatial_scale - 0.5
+    if features.ndim != 4:
+        raise ValueError(f"features must have shape (B, C, H, W), got {tuple(features.shape)}")
+    bins_hw = (output_size, output_size) if isinstance(output_size, int) else output_size
+    samples = _samples(rois, bins_hw, spatial_scale, sampling_ratio)
+    cells, weights = _corners(samples, features.shape[2], features.shape[3])
+    pooled: Tensor = _WeightedSums.apply(
+        features, cells, weights.to(features.dtype), samples.counts * 4, bins_hw
+    )
+    return pooled
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Sampling points, bin by bin: those of roi 0, bin row 0, bin column 0 first."""
+
+    image: Tensor  # (S,) int64, batch index
+    x: Tensor  # (S,) column of the map, 0 at the centre of the first cell
+    y: Tensor  # (S,)
+    share: Tensor  # (S,) 1 / number of samples of the bin
+    counts: Tensor  # (bins,) int64, number of samples of each bin
+
+
+def _samples(rois: Tensor, bins_hw: SizeHW, spatial_scale: float, sampling_ratio: int) -> _Samples:
+    bins = bins_hw[0] * bins_hw[1]
     w, h = rois[:, 3] * spatial_scale, rois[:, 4] * spatial_scale
-    cos, sin = torch.cos(rois[:, 5]), torch.sin(rois[:, 5])
-    steps_x = (torch.arange(out_w * samples, device=rois.device) + 0.5) / (out_w * samples) - 0.5
-    steps_y = (torch.arange(out_h * samples, device=rois.device) + 0.5) / (out_h * samples) - 0.5
-    along, down = w[:, None, None] * steps_x, h[:, None, None] * steps_y[:, None]
-    cos, sin = cos[:, None, None], sin[:, None, None]
-    x = cx[:, None, None] + along * cos - down * sin
-    y = cy[:, None, None] + along * sin + down * cos
+    if sampling_ratio > 0:
+        grid_w = grid_h = torch.full_like(w, sampling_ratio, dtype=torch.int64)
+    else:
+        grid_w, grid_h = (w / bins_hw[1]).ceil().long(), (h / bins_hw[0]).ceil().long()
+    per_bin = (grid_w * grid_h).clamp_(min=0)
+    roi = torch.repeat_interleave(per_bin * bins)
+    first = (per_bin * bins).cumsum(0) - per_bin * bins
+    nth = torch.arange(len(roi), device=roi.device) - first.index_select(0, roi)
+    # nth sample of a roi -> bin, row and column of the bin, row and column inside the bin
+    grid_w, grid_h, of_bin = (t.index_select(0, roi) for t in (grid_w, grid_h, per_bin))
+    which = nth // of_bin
+    nth -= which * of_bin
+    bin_row, row = which // bins_hw[1], nth // grid_w
+    bin_column, column = which - bin_row * bins_hw[1], nth - row * grid_w
+    right = ((bin_column + (column + 0.5) / grid_w) / bins_hw[1] - 0.5) * w.index_select(0, roi)
+    down = ((bin_row + (row + 0.5) / grid_h) / bins_hw[0] - 0.5) * h.index_select(0, roi)
+    cos, sin = (t.index_select(0, roi) for t in (rois[:, 5].cos(), rois[:, 5].sin()))
+    centre = (rois[:, 1:3] * spatial_scale - 0.5).index_select(0, roi)
+    return _Samples(
+        image=rois[:, 0].long().index_select(0, roi),
+        x=centre[:, 0] + right * cos - down * sin,
+        y=centre[:, 1] + right * sin + down * cos,
+        share=of_bin.reciprocal(),
+        counts=torch.repeat_interleave(per_bin, bins),
+    )
+
+
+def _corners(samples: _Samples, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The four cells around each sample, as (image · H + row) · W + column, and their bilinear
+    weights times the sample's share: (S · 4,) int32 and (S · 4,).
+    """
+    x, y = samples.x, samples.y
     inside = (x >= -1) & (x <= width) & (y >= -1) & (y <= height)
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
-    left, top = x.floor(), y.floor()
-    right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
-    fx, fy = x - left, y - top
-    first = rois[:, 0, None, None] * height
-    index = torch.stack(
+    left, top = x.long(), y.long()
+    to_right, to_bottom = x - left, y - top
+    right, bottom = (left + 1).clamp_(max=width - 1), (top + 1).clamp_(max=height - 1)
+    upper = (samples.image * height + top) * width
+    lower = (samples.image * height + bottom) * width
+    cells = torch.stack([upper + left, upper + right, lower + left, lower + right], dim=1)
+    share = samples.share * inside
+    lower_share = to_bottom * share
+    upper_share = share - lower_share
+    right_of_upper, right_of_lower = to_right * upper_share, to_right * lower_share
+    weights = torch.stack(
         [
-            (first + row) * width + column
-            for row, column in ((top, left), (top, right), (bottom, left), (bottom, right))
+            upper_share - right_of_upper,
+            right_of_upper,
+            lower_share - right_of_lower,
+            right_of_lower,
         ],
-        dim=-1,
-    ).long()
-    weight = torch.stack([(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx], dim=-1) * (
-        inside[..., None] / samples**2
+        dim=1,
     )
+    return cells.int().flatten(), weights.flatten()
 
-    def bags(values: Tensor) -> Tensor:
-        # (K, out_h, samples, out_w, samples, 4) -> (K · out_h · out_w, samples · samples · 4)
-        split = values.reshape(-1, out_h, samples, out_w, samples, 4)
-        return split.permute(0, 1, 3, 2, 4, 5).reshape(-1, samples * samples * 4)
 
-    cells = features.permute(0, 2, 3, 1).reshape(-1, channels)
-    pooled = F.embedding_bag(
-        bags(index), cells, mode="sum", per_sample_weights=bags(weight).to(cells.dtype)
-    )
-    return pooled.reshape(-1, out_h, out_w, channels).permute(0, 3, 1, 2)
+class _WeightedSums(torch.autograd.Function):
+    """features (B, C, H, W) → (K, C, out_h, out_w): bin b sums the next ``counts[b]`` of ``cells``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, cells: Tensor, weights: Tensor, counts: Tensor, bins_hw: SizeHW
+    ) -> Tensor:
+        ctx.save_for_backward(cells, weights, counts)
+        ctx.features_shape = features.shape
+        sums = _sums_of_rows(_rows(features), cells, weights, counts)
+        return _maps(sums, bins_hw)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        cells, weights, counts = ctx.saved_tensors
+        batch, _, height, width = ctx.features_shape
+        # The transposed product: cell c sums the bins that read it.
+        bins = torch.repeat_interleave(counts).int()
+        order = cells.argsort()
+        per_cell = torch.bincount(cells, minlength=batch * height * width)
+        sums = _sums_of_rows(
+            _rows(grad), bins.index_select(0, order), weights.index_select(0, order), per_cell
+        )
+        return _maps(sums, (height, width)), None, None, None, None
+
+
+def _sums_of_rows(rows: Tensor, index: Tensor, weights: Tensor, counts: Tensor) -> Tensor:
+    """(len(counts), C): sum b is over the next ``counts[b]`` entries of weights · rows[index]."""
+    first = (counts.cumsum(0) - counts).to(index.dtype)
+    return F.embedding_bag(index, rows, first, mode="sum", per_sample_weights=weights)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """(B, C, H, W) → (B · H · W, C), contiguous."""
+    return _transposed(maps.flatten(2)).flatten(0, 1)
+
+
+def _maps(rows: Tensor, size_hw: SizeHW) -> Tensor:
+    """(B · H · W, C) → (B, C, H, W), contiguous."""
+    images = rows.unflatten(0, (-1, size_hw[0] * size_hw[1]))
+    return _transposed(images).unflatten(2, size_hw)
+
+
+def _transposed(matrices: Tensor) -> Tensor:
+    """(N, P, Q) → (N, Q, P), contiguous."""
+    if len(matrices) > 16:
+        return matrices.transpose(1, 2).contiguous()
+    # Single matrices are transposed block by block, two to three times as fast.
+    count, rows, columns = matrices.shape
+    result = matrices.new_empty(count, columns, rows)
+    for source, target in zip(matrices, result, strict=True):
+        target.copy_(source.T)
+    return result
