@@ -1,0 +1,36 @@
+"""Labels: reading annotations, making masks of them, and the store that training reads."""
+
+from geomtp.labels.annotations import AnnotatedObject, Annotations
+from geomtp.labels.coco_stores import export_coco, store_from_coco
+from geomtp.labels.generate import build_store, classes_in
+from geomtp.labels.image_labels import SPLITS, ImageLabels
+from geomtp.labels.readers import READERS, read_annotations
+from geomtp.labels.reports import ReadNotes, ReadReport
+from geomtp.labels.segmenters import SEGMENTERS, BoxSegmenter, PolygonSegmenter, Segmenter
+from geomtp.labels.semantic_maps import semantic_map
+from geomtp.labels.store import LabelStore, StoreWriter, write_store
+from geomtp.labels.store_format import StoreInfo
+
+__all__ = [
+    "READERS",
+    "SEGMENTERS",
+    "SPLITS",
+    "AnnotatedObject",
+    "Annotations",
+    "BoxSegmenter",
+    "ImageLabels",
+    "LabelStore",
+    "PolygonSegmenter",
+    "ReadNotes",
+    "ReadReport",
+    "Segmenter",
+    "StoreInfo",
+    "StoreWriter",
+    "build_store",
+    "classes_in",
+    "export_coco",
+    "read_annotations",
+    "semantic_map",
+    "store_from_coco",
+    "write_store",
+]

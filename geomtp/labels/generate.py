@@ -16,7 +16,7 @@ from geomtp.labels.annotations import AnnotatedObject, Annotations
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.run_lengths import rle_box
-from geomtp.labels.segmenters import Segmenter
+from geomtp.labels.segmenters import PolygonSegmenter, Segmenter
 from geomtp.labels.shapes import fault, horizontal_box, rotated_boxes
 from geomtp.labels.store import LabelStore, StoreWriter
 from geomtp.labels.store_format import StoreInfo
@@ -75,6 +75,12 @@ def build_store(
     return LabelStore.open(out), notes.report(images, empty, kept)
 
 
+def classes_in(annotations: Sequence[Annotations]) -> ClassMap:
+    """The classes that occur, in alphabetical order."""
+    names = {item.name for image in annotations for item in image.objects if not item.ignore}
+    return ClassMap(tuple(sorted(names)))
+
+
 def check_classes(annotations: Sequence[Annotations], classes: ClassMap) -> None:
     """Raise ValueError listing the names that ``classes`` lacks, with counts and near matches."""
     found = Counter(
@@ -108,11 +114,13 @@ def labels_of(
     objects = tuple(_usable(annotations.objects, annotations, info.classes, notes))
     if annotations.instances is not None:
         instances = tuple(_usable(annotations.instances, annotations, info.classes, notes))
-        rles: list[bytes] | None = [item.rle for item in instances if item.rle is not None]
+        segmenter = PolygonSegmenter()  # these come with their masks
     else:
         instances = objects
-        cleaned = dataclasses.replace(annotations, objects=objects)
-        rles = segmenter.segment(info.image_root / cleaned.image, cleaned) if segmenter else None
+    rles: list[bytes] | None = None
+    if segmenter is not None:
+        to_segment = dataclasses.replace(annotations, objects=instances)
+        rles = segmenter.segment(info.image_root / annotations.image, to_segment)
     boxes: Sequence[tuple[float, float, float, float]]
     if rles is None:
         boxes = [horizontal_box(item, size_hw) for item in instances]

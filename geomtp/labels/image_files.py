@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -32,6 +33,27 @@ class ImageFolder:
         """The paths of all images, relative to ``root``, sorted."""
         files = (path for path in self.root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         return sorted(path.relative_to(self.root).as_posix() for path in files)
+
+    def annotated(self, annotations: Path, suffix: str) -> Iterator[tuple[Path, str, SizeHW]]:
+        """Each annotation file below a folder with its image and the image's size, sorted by path.
+
+        Files without an image and images without a file are noted. Raises FileNotFoundError when
+        the folder is missing or holds no such file.
+        """
+        if not annotations.is_dir():
+            raise FileNotFoundError(f"{annotations} is no folder: expected one of {suffix} files")
+        paths = sorted(annotations.rglob(f"*{suffix}"))
+        if not paths:
+            raise FileNotFoundError(f"{annotations} holds no {suffix} file: is the format right?")
+        seen = set()
+        for path in paths:
+            image = self.of_annotation(path.relative_to(annotations).with_suffix("").as_posix())
+            size_hw = None if image is None else self.size_hw(image)
+            if image is not None and size_hw is not None:
+                seen.add(image)
+                yield path, image, size_hw
+        for name in sorted({name for names in self._by_stem.values() for name in names} - seen):
+            self.notes.left_out("no annotation", name, f"no {suffix} file of that name")
 
     def of_annotation(self, stem: str) -> str | None:
         """The image with the relative path ``stem`` but for the suffix; None (noted) if missing.

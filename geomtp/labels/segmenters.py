@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 
 from geomtp.geometry import enclosing_boxes, masks_from_rboxes
-from geomtp.labels.annotations import Annotations, Polygon
+from geomtp.labels.annotations import Annotations, Polygon, Ring
 from geomtp.labels.run_lengths import rle_of_part
 from geomtp.labels.shapes import rotated_boxes
 from geomtp.types import SizeHW
@@ -87,11 +87,16 @@ def _fill_polygons(polygons: tuple[Polygon, ...], size_hw: SizeHW) -> bytes:
     bounds = [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
     x1, y1, x2, y2 = _inner_window(bounds, size_hw)
     shapes: list[dict[str, Any]] = [
-        {"type": "Polygon", "coordinates": [(ring - (x1, y1)).tolist() for ring in polygon]}
+        {"type": "Polygon", "coordinates": [_closed(ring - (x1, y1)) for ring in polygon]}
         for polygon in polygons
     ]
     mask: NDArray[np.uint8] = rasterize(shapes, out_shape=(y2 - y1, x2 - x1), dtype="uint8")
     return rle_of_part(mask.astype(bool), (x1, y1), size_hw)
+
+
+def _closed(ring: Ring) -> list[list[float]]:
+    points: list[list[float]] = ring.tolist()
+    return [*points, points[0]]
 
 
 SEGMENTERS: dict[str, Segmenter] = {"box": BoxSegmenter(), "polygon": PolygonSegmenter()}

@@ -1,0 +1,39 @@
+"""The annotation readers by the name that the command line uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from geomtp.labels.annotations import Annotations
+from geomtp.labels.coco import read_coco
+from geomtp.labels.dota import read_dota
+from geomtp.labels.geojson import read_geojson
+from geomtp.labels.reports import ReadNotes
+from geomtp.labels.xml_files import read_dior, read_fair1m, read_voc
+
+Reader = Callable[[Path, Path, ReadNotes], Iterator[Annotations]]
+"""Called with the image folder, the annotation file or folder, and the notes to write into."""
+
+READERS: dict[str, Reader] = {
+    "coco": read_coco,
+    "dior": read_dior,
+    "dota": read_dota,
+    "fair1m": read_fair1m,
+    "geojson": read_geojson,
+    "voc": read_voc,
+}
+
+
+def read_annotations(
+    form: str, images: str | Path, annotations: str | Path, *, strict: bool = False
+) -> tuple[list[Annotations], ReadNotes]:
+    """All annotations in a format by name, and the notes of what was left out so far.
+
+    Raises ValueError for an unknown format (listing the known ones), and with ``strict`` for the
+    first malformed entry; FileNotFoundError for missing folders.
+    """
+    if form not in READERS:
+        raise ValueError(f"unknown annotation format {form!r}; known: {', '.join(READERS)}")
+    notes = ReadNotes(strict)
+    return list(READERS[form](Path(images), Path(annotations), notes)), notes

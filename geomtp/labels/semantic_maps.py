@@ -1,0 +1,81 @@
+"""The semantic map of one image, or of a window of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geomtp.labels.image_labels import ImageLabels
+from geomtp.labels.run_lengths import column_runs
+from geomtp.rasters import WindowXYXY, read_window
+
+
+def semantic_map(
+    labels: ImageLabels, image_root: Path, window_xyxy: WindowXYXY | None = None
+) -> NDArray[np.uint8]:
+    """The classes of the pixels of a window (without one: of the whole image).
+
+    Returns (H, W) uint8: 0 background, k + 1 for class k, 255 to be ignored. It is read from the
+    grey map (255 there is background, c is class c), or painted from the masks, larger objects
+    first so that smaller ones lie on top (equal areas: the later one). Only what the window needs
+    is decoded.
+
+    Raises ValueError when the image has neither map nor masks, for a window that leaves the image,
+    and for a grey map of another kind; OSError where the map cannot be read.
+    """
+    height, width = labels.size_hw
+    window = window_xyxy or (0, 0, width, height)
+    x1, y1, x2, y2 = window
+    if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+        raise ValueError(
+            f"the window {window} (x1 y1 x2 y2) must lie inside {labels.image}, "
+            f"which is {width} wide and {height} high"
+        )
+    if labels.semantic is not None:
+        return _read_grey_map(image_root / labels.semantic, window)
+    if labels.rles is None:
+        raise ValueError(f"{labels.image} has no semantic labels: neither a grey map nor masks")
+    return _paint(labels, window)
+
+
+def _read_grey_map(path: Path, window_xyxy: WindowXYXY) -> NDArray[np.uint8]:
+    grey = read_window(path, window_xyxy, expand_palette=False)
+    if grey.dtype != np.uint8 or grey.shape[2] != 1:
+        raise ValueError(
+            f"{path} must be a grey map of 8 bits, found {grey.shape[2]} bands of {grey.dtype}"
+        )
+    return grey[:, :, 0] + np.uint8(1)  # wraps: the background 255 becomes 0
+
+
+def _paint(labels: ImageLabels, window_xyxy: WindowXYXY) -> NDArray[np.uint8]:
+    x1, y1, x2, y2 = window_xyxy
+    assert labels.rles is not None
+    assert labels.box_labels is not None
+    canvas = np.zeros((x2 - x1, y2 - y1), dtype=np.uint8)  # (W, H): masks run down the columns
+    shapes = []
+    for i in _near_window(labels, window_xyxy):
+        x, top, bottom = column_runs(labels.rles[i], labels.size_hw)
+        shapes.append((int((bottom - top).sum()), i, x, top, bottom))
+    for _, i, x, top, bottom in sorted(shapes, key=lambda shape: -shape[0]):
+        inside = (x >= x1) & (x < x2) & (bottom > y1) & (top < y2)
+        columns = (x[inside] - x1).tolist()
+        starts = (np.maximum(top[inside], y1) - y1).tolist()
+        ends = (np.minimum(bottom[inside], y2) - y1).tolist()
+        value = int(labels.box_labels[i]) + 1
+        for column, start, end in zip(columns, starts, ends, strict=True):
+            canvas[column, start:end] = value
+    return np.ascontiguousarray(canvas.T)
+
+
+def _near_window(labels: ImageLabels, window_xyxy: WindowXYXY) -> list[int]:
+    """The objects whose boxes touch the window; all of them where there are no boxes."""
+    assert labels.rles is not None
+    if labels.boxes is None:
+        return list(range(len(labels.rles)))
+    x1, y1, x2, y2 = window_xyxy
+    # One pixel of slack: boxes may come from outlines, masks hold whole pixels.
+    apart = (labels.boxes[:, :2] > (x2 + 1, y2 + 1)) | (labels.boxes[:, 2:] < (x1 - 1, y1 - 1))
+    near: list[int] = np.flatnonzero(~apart.any(axis=1)).tolist()
+    return near
