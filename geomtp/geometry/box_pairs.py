@@ -1,14 +1,15 @@
 """Which horizontal boxes overlap, found by a sweep in lanes instead of comparing all of them.
 
 The plane is cut into horizontal strips somewhat higher than the boxes. A box is entered in each
-strip it touches; with labels, each label has strips of its own. In such a lane the entries are sorted
-by x. Two boxes overlap in x when one starts between the start and the end of the other, which is a
-contiguous range of the sorted entries, found by bisection. Only pairs found so are compared in y.
+strip it touches; with labels, each label has strips of its own. In such a lane the entries are
+sorted by x. Two boxes overlap in x when one starts between the start and the end of the other,
+which is a contiguous range of the sorted entries, found by bisection. Only those are compared in y.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -102,6 +103,8 @@ def pairs_between(
 
 
 def _lanes(boxes: Tensor, labels: Tensor | None) -> _Lanes:
+    if not torch.isfinite(boxes).all():
+        raise ValueError("boxes must be finite, some hold NaN or infinite values")
     x1, y1, x2, y2 = boxes.unbind(dim=1)
     left, span = x1.min(), x2.max() - x1.min() + 1
     strip = (y2 - y1).mean() * HEIGHTS_PER_STRIP + 1e-9
@@ -136,7 +139,7 @@ def _chosen(lanes: _Lanes, mask: Tensor) -> _Lanes:
 
 
 def _ranges(left: _Lanes, right: _Lanes, begin: Tensor) -> _Ranges:
-    """The entries of ``right``, from ``begin`` on, that start before the end of each of ``left``."""
+    """The entries of ``right`` from ``begin`` on that start before the end of each of ``left``."""
     # Positions are rounded where many lanes make them large: a few too many do no harm.
     slack = left.end[-1].abs() * 1e-15
     counts = (torch.searchsorted(right.start, left.end + slack) - begin).clamp_(min=0)
@@ -170,4 +173,4 @@ def _pieces(stops: Tensor) -> list[tuple[int, int]]:
     marks = stops.new_tensor(range(CANDIDATES_AT_ONCE, total, CANDIDATES_AT_ONCE))
     cuts = torch.searchsorted(stops, marks).unique().tolist()
     bounds = [0, *(cut for cut in cuts if cut > 0), len(stops)]
-    return list(zip(bounds, bounds[1:], strict=False))
+    return list(itertools.pairwise(bounds))

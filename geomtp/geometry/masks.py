@@ -1,58 +1,133 @@
-"""Masks of instances: COCO run-lengths, boxes around masks, masks of polygons and rotated boxes."""
+"""Masks of instances: COCO run-lengths, boxes around masks, masks of polygons and rotated boxes.
+
+A run-length is COCO's compressed form as ``bytes`` (the "counts" of pycocotools): the lengths of
+alternating runs of background and foreground, column by column, each as a difference to the
+length two runs before, in groups of five bits. It does not hold the mask's size.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from geomtp.geometry.rotated_boxes import points_inside
+from geomtp.geometry.rotated_boxes import require_columns
 from geomtp.types import SizeHW
 
 
 def encode_rle(masks: Tensor | np.ndarray) -> list[bytes]:
-    """Masks (N, H, W) as COCO's compressed run-lengths, one ``bytes`` each."""
+    """The run-lengths of masks (N, H, W) bool, one each.
+
+    Raises ValueError for another shape.
+    """
     from faster_coco_eval.core import mask as coco
 
-    array = np.asarray(masks.cpu() if isinstance(masks, Tensor) else masks)
-    columns_first = np.asfortranarray(array.transpose(1, 2, 0), dtype=np.uint8)
-    return [rle["counts"] for rle in coco.encode(columns_first)]
+    masks = torch.as_tensor(masks).cpu()
+    if masks.ndim != 3:
+        raise ValueError(f"masks must have shape (N, H, W), got {tuple(masks.shape)}")
+    if masks.numel() == 0:
+        return [b""] * len(masks)
+    # (N, W, H) in memory is what the library calls (H, W, N) in Fortran order.
+    columns = (masks != 0).transpose(1, 2).contiguous().view(torch.uint8)
+    return [rle["counts"] for rle in coco.encode(columns.numpy().T)]
 
 
 def decode_rle(rles: Sequence[bytes], size_hw: SizeHW) -> Tensor:
-    """The masks of COCO run-lengths: (N, H, W) bool."""
+    """The masks of run-lengths: (N, H, W) bool.
+
+    Raises ValueError where a run-length is broken or does not fit ``size_hw``.
+    """
     from faster_coco_eval.core import mask as coco
 
-    if not rles:
-        return torch.zeros(0, *size_hw, dtype=torch.bool)
-    decoded = coco.decode([{"size": list(size_hw), "counts": rle} for rle in rles])
-    return torch.from_numpy(np.ascontiguousarray(decoded.transpose(2, 0, 1))).bool()
+    if not rles or size_hw[0] * size_hw[1] == 0:
+        return torch.zeros(len(rles), *size_hw, dtype=torch.bool)
+    try:
+        decoded = coco.decode(_library_form(rles, size_hw))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"run-lengths do not describe masks of {size_hw}: {error}") from error
+    return torch.from_numpy(decoded.T).view(torch.bool).transpose(1, 2).contiguous()
+
+
+def _library_form(rles: Sequence[bytes], size_hw: SizeHW) -> list[dict[str, Any]]:
+    return [{"size": list(size_hw), "counts": rle} for rle in rles]
+
+
+def decode_rle_crop(
+    rles: Sequence[bytes], size_hw: SizeHW, window_xyxy: tuple[int, int, int, int]
+) -> Tensor:
+    """The part of the masks inside a window of whole pixels: (N, y2 - y1, x2 - x1) bool.
+
+    Only the window's columns are expanded, so masks of large scenes cost no more than their crop.
+    Raises ValueError where the window leaves the image or a run-length does not fit ``size_hw``.
+    """
+    height, width = size_hw
+    x1, y1, x2, y2 = window_xyxy
+    if not (0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height):
+        raise ValueError(f"window {window_xyxy} must lie inside an image of {width} x {height}")
+    crops = np.zeros((len(rles), x2 - x1, y2 - y1), dtype=bool)
+    for crop, rle in zip(crops, rles, strict=True):
+        stops = np.cumsum(_run_lengths(rle))
+        if (stops[-1] if len(stops) else 0) != height * width:
+            raise ValueError(f"a run-length does not describe a mask of {size_hw}")
+        first, last = np.searchsorted(stops, [x1 * height, x2 * height], side="right")
+        bounds = np.clip(stops[first : last + 1], x1 * height, x2 * height)
+        lengths = np.diff(bounds, prepend=x1 * height)
+        foreground = (np.arange(first, first + len(lengths)) % 2).astype(bool)
+        crop[:] = np.repeat(foreground, lengths).reshape(x2 - x1, height)[:, y1:y2]
+    return torch.from_numpy(crops).transpose(1, 2).contiguous()
+
+
+def rle_area(rles: Sequence[bytes]) -> Tensor:
+    """Foreground pixels of each mask: (N,) int64."""
+    areas = [int(_run_lengths(rle)[1::2].sum()) for rle in rles]
+    return torch.tensor(areas, dtype=torch.int64)
+
+
+def _run_lengths(rle: bytes) -> np.ndarray:
+    """The lengths of the runs, background first: (R,) int64."""
+    groups = np.frombuffer(rle, dtype=np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(groups & 32 == 0)  # bit 5: the number goes on
+    if len(ends) == 0:
+        return np.zeros(0, dtype=np.int64)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    used = ends + 1 - starts
+    place = np.arange(ends[-1] + 1) - np.repeat(starts, used)
+    numbers = np.add.reduceat((groups[: ends[-1] + 1] & 31) << 5 * place, starts)
+    numbers -= np.where(groups[ends] & 16, 1 << 5 * used, 0)  # bit 4 of the last: negative
+    # From the fourth on a number is the difference to the run two before.
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
 
 
 def mask_boxes(masks: Tensor) -> Tensor:
-    """Boxes around masks (N, H, W): (N, 4), x1 y1 first foreground column and row, x2 y2 the last
-    plus one; zeros where a mask is empty.
+    """Boxes around masks (N, H, W) bool: (N, 4) float32, x1 y1 the first foreground column and row,
+    x2 y2 the last ones plus one; zeros where a mask is empty.
     """
     boxes = torch.zeros(len(masks), 4, device=masks.device)
-    for axis, along in ((0, masks.any(dim=1)), (1, masks.any(dim=2))):
-        size = along.shape[1]
-        first = along.int().argmax(dim=1)
-        last = size - along.flip(1).int().argmax(dim=1)
-        empty = ~along.any(dim=1)
-        boxes[:, axis] = first.masked_fill(empty, 0)
-        boxes[:, axis + 2] = last.masked_fill(empty, 0)
+    if masks.numel() == 0:
+        return boxes
+    for axis, dim in ((0, 1), (1, 2)):
+        occupied = masks.any(dim=dim)  # (N, W), then (N, H)
+        position = torch.arange(1, occupied.shape[1] + 1, device=masks.device)
+        last = (occupied * position).amax(dim=1)
+        first = (occupied * position.flip(0)).amax(dim=1)
+        boxes[:, axis] = torch.where(last > 0, occupied.shape[1] - first, 0)
+        boxes[:, axis + 2] = last
     return boxes
 
 
 def masks_from_rboxes(rboxes: Tensor, size_hw: SizeHW) -> Tensor:
-    """The pixels whose centre lies inside each rotated box (N, 5): (N, H, W) bool."""
+    """Pixels whose centre lies inside or on the border of rotated boxes (N, 5): (N, H, W) bool."""
+    require_columns("rboxes", rboxes, 5)
     height, width = size_hw
-    y, x = torch.meshgrid(
-        torch.arange(height, device=rboxes.device) + 0.5,
-        torch.arange(width, device=rboxes.device) + 0.5,
-        indexing="ij",
-    )
-    centres = torch.stack([x.flatten(), y.flatten()], dim=1).to(rboxes.dtype)
-    return points_inside(centres, rboxes).T.reshape(-1, height, width)
+    cx, cy, w, h, angle = (part[:, None] for part in rboxes.unbind(dim=1))
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    dx = torch.arange(width, device=rboxes.device) + 0.5 - cx  # (N, W)
+    dy = torch.arange(height, device=rboxes.device) + 0.5 - cy  # (N, H)
+    along_w = (dx * cos)[:, None, :] + (dy * sin)[:, :, None]
+    along_h = (dy * cos)[:, :, None] - (dx * sin)[:, None, :]
+    return (along_w.abs_() <= w[:, None] / 2) & (along_h.abs_() <= h[:, None] / 2)

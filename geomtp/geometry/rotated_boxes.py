@@ -12,15 +12,15 @@ in the image, because y points down::
                    ·  ╲  ·            corners   ++ = c + u + v     +- = c + u - v
                        ++                       -- = c - u - v     -+ = c - u + v
 
-Worked: (cx 50, cy 40, w 40, h 20, angle π/6) has u = (17.3205, 10), v = (-5, 8.6603) and the corners
+Worked: (cx 50, cy 40, w 40, h 20, angle π/6) has u = (17.3205, 10), v = (-5, 8.6603), corners
 ++ (62.3205, 58.6603), +- (72.3205, 41.3397), -- (37.6795, 21.3397), -+ (27.6795, 38.6603).
 
 The same rectangle has many descriptions. The one kept everywhere is **le90**: w ≥ h and angle in
 [-π/2, π/2). ``regularise`` brings any description to it; everything else (quadrilaterals, degrees,
 OpenCV's and torchvision's rules) is converted at the border, here.
 
-All functions take float32 or float64 tensors, (N, 5) unless said otherwise, N = 0 included, give the
-same type back, and never change their arguments. They raise ValueError for other shapes.
+All functions take float32 or float64 tensors, (N, 5) unless said otherwise, N = 0 included, give
+the same type back, and never change their arguments. They raise ValueError for other shapes.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def to_torchvision(rboxes: Tensor) -> Tensor:
 
 
 def from_torchvision(boxes_cxcywhr: Tensor) -> Tensor:
-    """torchvision's ``CXCYWHR`` boxes, (N, 5), as le90 rotated boxes."""
+    """Boxes in torchvision's ``CXCYWHR``, (N, 5), as le90 rotated boxes."""
     require_columns("boxes_cxcywhr", boxes_cxcywhr, 5)
     return regularise(
         torch.cat([boxes_cxcywhr[:, :4], -torch.deg2rad(boxes_cxcywhr[:, 4:])], dim=1)

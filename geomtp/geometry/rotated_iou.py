@@ -8,8 +8,8 @@ closed formula::
     Σ over the 4 edges   (y_b - y_a) · mean of clamp(x) between x_a and x_b
 
 where y_a, y_b are the y of the edge's two ends, clamped to [-1, 1], and x_a, x_b the x of the edge
-there. Nothing branches and only the border of a is walked, so coincident edges, touching corners and
-boxes inside each other need no care, and all pairs are computed side by side.
+there. Nothing branches and only the border of a is walked, so coincident edges, touching corners
+and boxes inside each other need no care, and all pairs are computed side by side.
 """
 
 from __future__ import annotations
@@ -30,41 +30,58 @@ SMALLEST = 1e-150
 
 
 def rotated_iou(
-    a_cxcywha: Tensor, b_cxcywha: Tensor, mode: Literal["iou", "iof"] = "iou"
+    a_cxcywha: Tensor,
+    b_cxcywha: Tensor,
+    mode: Literal["iou", "iof"] = "iou",
+    smallest_side_px: float = 0.0,
 ) -> Tensor:
     """Overlap of every box of ``a`` (N, 5) with every box of ``b`` (M, 5): (N, M), 0…1.
 
     ``mode`` "iou" divides the intersection by the union, "iof" by the area of the box of ``a``.
-    Any description of a rectangle will do (le90 or not). Boxes without area overlap nothing: 0.
-    Computed in float64, returned in the type of ``a``. Only pairs whose enclosing boxes overlap
-    are clipped.
+    Any description of a rectangle will do (le90 or not). Computed in float64, returned in the type
+    of ``a``. Only pairs whose enclosing boxes overlap are clipped.
+
+    Sides shorter than ``smallest_side_px`` count as that long: with 0 boxes without area overlap
+    nothing, the reference's assigner takes 0.001.
 
     Raises ValueError for other shapes or an unknown mode.
     """
     _require_mode(mode)
-    frames_a, frames_b = frames(a_cxcywha), frames(b_cxcywha)
+    require_columns("a_cxcywha", a_cxcywha, 5)
+    require_columns("b_cxcywha", b_cxcywha, 5)
     overlaps = a_cxcywha.new_zeros(len(a_cxcywha), len(b_cxcywha))
-    near = pairs_between(enclosing_boxes(a_cxcywha.double()), enclosing_boxes(b_cxcywha.double()))
-    for i, j in near:
+    a, b = (_widened(boxes.double(), smallest_side_px) for boxes in (a_cxcywha, b_cxcywha))
+    frames_a, frames_b = frames(a), frames(b)
+    for i, j in pairs_between(enclosing_boxes(a), enclosing_boxes(b)):
         overlap = overlap_of_pairs(frames_a, i, frames_b, j, mode)
         overlaps.view(-1)[i * len(b_cxcywha) + j] = overlap.to(overlaps.dtype)
     return overlaps
 
 
 def rotated_iou_pairs(
-    a_cxcywha: Tensor, b_cxcywha: Tensor, mode: Literal["iou", "iof"] = "iou"
+    a_cxcywha: Tensor,
+    b_cxcywha: Tensor,
+    mode: Literal["iou", "iof"] = "iou",
+    smallest_side_px: float = 0.0,
 ) -> Tensor:
     """Overlap of each box of ``a`` with the box of ``b`` in the same row: (N,), as ``rotated_iou``.
 
     Raises ValueError for other shapes, different lengths or an unknown mode.
     """
     _require_mode(mode)
+    require_columns("a_cxcywha", a_cxcywha, 5)
+    require_columns("b_cxcywha", b_cxcywha, 5)
     if len(a_cxcywha) != len(b_cxcywha):
         raise ValueError(f"pairs need as many boxes: {len(a_cxcywha)} and {len(b_cxcywha)}")
-    row = torch.arange(len(a_cxcywha), device=a_cxcywha.device)
-    return overlap_of_pairs(frames(a_cxcywha), row, frames(b_cxcywha), row, mode).to(
-        a_cxcywha.dtype
-    )
+    a, b = (_widened(boxes.double(), smallest_side_px) for boxes in (a_cxcywha, b_cxcywha))
+    row = torch.arange(len(a), device=a.device)
+    return overlap_of_pairs(frames(a), row, frames(b), row, mode).to(a_cxcywha.dtype)
+
+
+def _widened(rboxes: Tensor, smallest_side_px: float) -> Tensor:
+    """The boxes with sides of at least this length (negative ones count as 0)."""
+    sides = rboxes[:, 2:4].clamp(min=smallest_side_px)
+    return torch.cat([rboxes[:, :2], sides, rboxes[:, 4:]], dim=1)
 
 
 def _require_mode(mode: str) -> None:
@@ -76,10 +93,8 @@ def frames(rboxes: Tensor) -> Tensor:
     """What clipping needs of rotated boxes (N, 5), in float64: (6, N) = cx, cy, half w, half h,
     cosine and sine of the angle.
     """
-    require_columns("rboxes", rboxes, 5)
     cx, cy, w, h, angle = rboxes.double().T
-    half_w, half_h = w.clamp(min=0) / 2, h.clamp(min=0) / 2
-    return torch.stack([cx, cy, half_w, half_h, torch.cos(angle), torch.sin(angle)])
+    return torch.stack([cx, cy, w / 2, h / 2, torch.cos(angle), torch.sin(angle)])
 
 
 def overlap_of_pairs(

@@ -21,27 +21,26 @@ CANDIDATES_PER_BLOCK = 1 << 15
 
 
 def rotated_nms(
-    boxes_cxcywha: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None = None
+    boxes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None = None
 ) -> Tensor:
     """Indices of the boxes to keep, by falling score (equal scores in their given order): (K,).
 
-    A box of ``boxes_cxcywha`` (N, 5) is dropped when its IoU with a kept box of higher score in
-    ``scores`` (N,) is GREATER than ``iou_threshold``. With ``labels`` (N,) only boxes of one label
-    drop each other. The boxes need not be le90; IoU is exact (float64).
+    A box of ``boxes`` (N, 5), cx cy w h angle, is dropped when its IoU with a kept box of higher
+    score in ``scores`` (N,) is GREATER than ``iou_threshold``. With ``labels`` (N,) only boxes of
+    one label drop each other. The boxes need not be le90; IoU is exact (float64).
 
     Raises ValueError for shapes that do not fit.
     """
-    require_columns("boxes_cxcywha", boxes_cxcywha, 5)
+    require_columns("boxes", boxes, 5)
     for name, column in (("scores", scores), ("labels", labels)):
-        if column is not None and column.shape != boxes_cxcywha.shape[:1]:
+        if column is not None and column.shape != boxes.shape[:1]:
             raise ValueError(
-                f"{name} must have shape ({len(boxes_cxcywha)},), one per box, "
-                f"got {tuple(column.shape)}"
+                f"{name} must have shape ({len(boxes)},), one per box, got {tuple(column.shape)}"
             )
     order = torch.argsort(scores, descending=True, stable=True)
-    boxes = boxes_cxcywha.double().index_select(0, order)
+    falling = boxes.double().index_select(0, order)
     ranked_labels = None if labels is None else labels.index_select(0, order)
-    ranked = _Ranked(enclosing_boxes(boxes), frames(boxes), ranked_labels)
+    ranked = _Ranked(enclosing_boxes(falling), frames(falling), ranked_labels)
     return order.index_select(0, _survivors(ranked, iou_threshold))
 
 
@@ -63,6 +62,8 @@ class _Ranked:
 def _survivors(ranked: _Ranked, iou_threshold: float) -> Tensor:
     """Positions of the boxes that are kept, rising: (K,)."""
     count = len(ranked.hulls)
+    if count == 0:
+        return torch.arange(0, device=ranked.hulls.device)
     waiting = torch.arange(count, device=ranked.hulls.device)
     pairs = pairs_within(ranked.hulls, ranked.labels)
     # Pairs inside a block grow with the square of its length.
@@ -95,7 +96,7 @@ def _unsuppressed(ranked: _Ranked, pairs: BoxPairs, iou_threshold: float) -> Ten
         for i, j in zip(higher[turn].tolist(), lower[turn].tolist(), strict=True):
             if alive[i]:
                 alive[j] = 0
-    return torch.tensor(alive, dtype=torch.bool, device=ranked.hulls.device)
+    return torch.frombuffer(alive, dtype=torch.bool).to(ranked.hulls.device)
 
 
 def _untouched(kept: _Ranked, waiting: _Ranked, iou_threshold: float) -> Tensor:

@@ -30,9 +30,9 @@ def rotated_roi_align(
     """Features under rotated boxes, each seen in the frame of its box: (K, C, out_h, out_w).
 
     The output's columns run along the w side of the box, its rows along the h side. A bin is the
-    mean of sampling_ratio × sampling_ratio bilinear samples; with 0 their number follows the
-    box, at least one for each cell along either side. Samples more than a cell outside
-    the map are 0, those nearer take the border's value. Pixel centres lie at half cells ("aligned").
+    mean of sampling_ratio × sampling_ratio bilinear samples; with 0 their number follows the box,
+    at least one for each cell along either side. Samples more than a cell outside the map are 0,
+    those nearer take the border's value. Pixel centres lie at half cells ("aligned").
 
     - features: (B, C, H, W) float
     - rois: (K, 6) float, batch index, cx cy w h pixels, angle radians (clockwise)
@@ -125,7 +125,7 @@ def _corners(samples: _Samples, height: int, width: int) -> tuple[Tensor, Tensor
 
 
 class _WeightedSums(torch.autograd.Function):
-    """features (B, C, H, W) → (K, C, out_h, out_w): bin b sums the next ``counts[b]`` of ``cells``."""
+    """Features (B, C, H, W) → (K, C, out_h, out_w): bin b sums its ``counts[b]`` next ``cells``."""
 
     @staticmethod
     def forward(
