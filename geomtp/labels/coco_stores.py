@@ -28,7 +28,9 @@ def export_coco(store: LabelStore, path: str | Path) -> None:
     place for stands beside it: "rotated_annotations" (bbox = xc yc w h angle, radians, clockwise),
     "split", "semantic", "scene_class" and "labelled" of each image, and "store" for the whole.
     """
-    images, annotations, rotated = [], [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    rotated: list[dict[str, Any]] = []
     for image_id, labels in enumerate(store):
         images.append(_image_entry(image_id, labels))
         for annotation in _instances(image_id, labels):
@@ -139,14 +141,17 @@ def _row(
     size_hw = (int(image["height"]), int(image["width"]))
     boxes = rles = rboxes = None
     if "boxes" in labelled:
-        xywh = _floats([entry["bbox"] for entry in instances], 4)
-        boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        # Sums in float64: then the float32 corners come back exactly.
+        xywh = np.array([entry["bbox"] for entry in instances], dtype=np.float64).reshape(-1, 4)
+        corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        boxes = corners.astype(np.float32)
     if "masks" in labelled:
         rles = tuple(entry["segmentation"]["counts"].encode("ascii") for entry in instances)
         for rle in rles:
             check_rle(rle, size_hw)
     if "rboxes" in labelled:
-        rboxes = _floats([entry["bbox"] for entry in rotated], 5)
+        values = [entry["bbox"] for entry in rotated]
+        rboxes = np.array(values, dtype=np.float32).reshape(-1, 5)
     return ImageLabels(
         image=relative_path(image["file_name"]),
         size_hw=size_hw,
@@ -159,10 +164,6 @@ def _row(
         semantic=image["semantic"],
         scene_class=image["scene_class"],
     )
-
-
-def _floats(values: list[Any], columns: int) -> NDArray[np.float32]:
-    return np.array(values, dtype=np.float32).reshape(-1, columns)
 
 
 def _ids(entries: list[dict[str, Any]]) -> NDArray[np.int64]:

@@ -62,7 +62,7 @@ class BoxSegmenter(Segmenter):
     def segment(self, image: Path, annotations: Annotations) -> list[bytes]:
         """See ``Segmenter``."""
         size_hw = annotations.size_hw
-        rboxes = torch.from_numpy(rotated_boxes(annotations.objects))
+        rboxes = torch.from_numpy(rotated_boxes(annotations.objects, size_hw))
         rles = []
         for rbox, bounds in zip(rboxes, enclosing_boxes(rboxes).tolist(), strict=True):
             x1, y1, x2, y2 = _inner_window(bounds, size_hw)

@@ -21,6 +21,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
@@ -41,6 +42,8 @@ _GDAL_SIGNATURES = {  # the first bytes of a file -> GDAL's name of its format
     b"BM": "BMP",
     b"\0\0\0\x0cjP  ": "JP2OpenJPEG",
 }
+# What the image libraries raise over damaged files.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError, RasterioError)
 _PICTURE_PIXELS = 80_000_000  # beyond this Pillow warns of decompression bombs; GDAL reads by rows
 
 
@@ -76,9 +79,8 @@ def raster_info(path: str | Path) -> RasterInfo:
                 size_hw = (picture.height, picture.width)
                 return RasterInfo(size_hw, len(_plain_mode(picture)), "uint8", None)
         with _open_raster(path) as raster:
-            return RasterInfo(
-                (raster.height, raster.width), raster.count, raster.dtypes[0], _placed(raster)
-            )
+            size_hw = (raster.height, raster.width)
+            return RasterInfo(size_hw, _band_count(raster), raster.dtypes[0], _placed(raster))
 
 
 def read_window(
@@ -122,21 +124,18 @@ def _read_picture(
     if part.mode != mode:
         part = part.convert(mode)
     pixels = np.array(part).reshape(part.height, part.width, -1)
-    if bands is None:
-        return pixels
-    if mode == "L" and bands and set(bands) <= {0, 1, 2}:
-        return np.repeat(pixels, len(bands), axis=2)
-    _check_bands(path, bands, pixels.shape[2])
-    return np.ascontiguousarray(pixels[:, :, list(bands)])
+    chosen = _checked_bands(path, bands, pixels.shape[2], grey=mode == "L")
+    return pixels if bands is None else np.ascontiguousarray(pixels[:, :, chosen])
 
 
 def _read_raster(
     path: Path, raster: Any, window_xyxy: WindowXYXY | None, bands: Sequence[int] | None
 ) -> NDArray[Any]:
     x1, y1, x2, y2 = _checked_window(path, window_xyxy, (raster.height, raster.width))
-    bands = range(raster.count) if bands is None else bands
-    _check_bands(path, bands, raster.count)
-    layers = raster.read([band + 1 for band in bands], window=Window(x1, y1, x2 - x1, y2 - y1))
+    count = _band_count(raster)
+    grey = count == 1 and raster.driver in _PICTURES
+    chosen = _checked_bands(path, bands, count, grey)
+    layers = raster.read([band + 1 for band in chosen], window=Window(x1, y1, x2 - x1, y2 - y1))
     return np.ascontiguousarray(layers.transpose(1, 2, 0))  # (C, H, W) -> (H, W, C)
 
 
@@ -147,6 +146,10 @@ def georeference(path: str | Path) -> Georeference | None:
     """
     info = raster_info(path)
     return info.georeference or tile_georeference(Path(path).stem, info.size_hw)
+
+
+class _RequestError(ValueError):
+    """The caller asked for a window or band that the file does not have; the file is fine."""
 
 
 def _existing(path: str | Path) -> Path:
@@ -164,7 +167,9 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn whatever an image library raises over ``path`` into one OSError that names it."""
     try:
         yield
-    except (OSError, SyntaxError, EOFError, struct.error, RasterioError, MemoryError) as error:
+    except _RequestError:
+        raise
+    except _DAMAGE as error:
         reason = str(error).strip().splitlines()
         raise OSError(
             f"{path} cannot be read as an image (is it damaged or cut off?): "
@@ -246,6 +251,13 @@ def _has_envi_header(path: Path) -> bool:
     return any(h.is_file() and h.read_bytes()[:4] == b"ENVI" for h in headers)
 
 
+def _band_count(raster: Any) -> int:
+    """The bands that are given out: of a picture, those before the alpha channel."""
+    if raster.driver in _PICTURES and raster.colorinterp[-1] == ColorInterp.alpha:
+        return int(raster.count) - 1
+    return int(raster.count)
+
+
 def _placed(raster: Any) -> Georeference | None:
     if raster.crs is None or raster.transform.is_identity:
         return None
@@ -261,15 +273,20 @@ def _checked_window(path: Path, window_xyxy: WindowXYXY | None, size_hw: SizeHW)
         return (0, 0, width, height)
     x1, y1, x2, y2 = (int(edge) for edge in window_xyxy)
     if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-        raise ValueError(
+        raise _RequestError(
             f"the window {tuple(window_xyxy)} (x1 y1 x2 y2) must lie inside {path}, "
             f"which is {width} wide and {height} high"
         )
     return (x1, y1, x2, y2)
 
 
-def _check_bands(path: Path, bands: Sequence[int], count: int) -> None:
+def _checked_bands(path: Path, bands: Sequence[int] | None, count: int, grey: bool) -> list[int]:
+    if bands is None:
+        return list(range(count))
+    if grey and bands and set(bands) <= {0, 1, 2}:
+        return [0] * len(bands)
     if not bands or not all(0 <= band < count for band in bands):
-        raise ValueError(
+        raise _RequestError(
             f"{path} has the bands 0…{count - 1}, asked for {tuple(bands)}: name bands that it has"
         )
+    return list(bands)
