@@ -90,28 +90,25 @@ def fault(item: AnnotatedObject, size_hw: SizeHW) -> tuple[str, str] | None:
     rbox = rotated_boxes([item], size_hw)
     if rbox[0, 2:4].min() < _SMALLEST_PX:
         return ("degenerate", "the outline has no area")
-    if not _meets_image(rbox[0], size_hw):
+    x1, y1, x2, y2 = horizontal_box(item, size_hw)
+    if x1 >= x2 or y1 >= y2 or _is_apart(rbox[0], size_hw):
         return ("outside", f"the object lies outside the image of {size_hw[1]} × {size_hw[0]}")
     return None
 
 
-def _meets_image(rbox_cxcywha: NDArray[np.float64], size_hw: SizeHW) -> bool:
-    """Whether a rotated box and the image share an area: no side of either separates them."""
+def _is_apart(rbox_cxcywha: NDArray[np.float64], size_hw: SizeHW) -> bool:
+    """Whether one of the box's own sides separates it from the image."""
     cx, cy, w, h, angle = rbox_cxcywha.tolist()
     height, width = size_hw
-    x1, y1, x2, y2 = enclosing_boxes(torch.from_numpy(rbox_cxcywha[None]))[0].tolist()
-    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-        return False
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)]) - (cx, cy)
     along = corners @ (np.cos(angle), np.sin(angle))
     across = corners @ (-np.sin(angle), np.cos(angle))
-    apart = (
+    return bool(
         along.min() >= w / 2
         or along.max() <= -w / 2
         or across.min() >= h / 2
         or across.max() <= -h / 2
     )
-    return not apart
 
 
 def _mask_corners(rle: bytes, size_hw: SizeHW) -> NDArray[np.float64]:

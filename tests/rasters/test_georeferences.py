@@ -38,10 +38,11 @@ def test_tiles_lie_where_the_formula_says():
     place = tile_georeference(f"OAM-{x}-{y}-{zoom}")
     assert place.crs == "EPSG:3857"
     corners = np.array([[0, 0], [256, 256]])
-    lonlat = [
-        (i / 2**zoom * 360 - 180, math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * j / 2**zoom)))))
-        for i, j in ((x, y), (x + 1, y + 1))
-    ]  # fmt: skip
+
+    def latitude(row):
+        return math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * row / 2**zoom))))
+
+    lonlat = [(i / 2**zoom * 360 - 180, latitude(j)) for i, j in ((x, y), (x + 1, y + 1))]
     np.testing.assert_allclose(place.to_map(corners, LONGITUDE_LATITUDE), lonlat, atol=1e-11)
     np.testing.assert_allclose(
         place.to_pixels(np.array(lonlat), LONGITUDE_LATITUDE), corners, atol=1e-4

@@ -9,6 +9,8 @@ from rasterio.enums import ColorInterp
 
 from geomtp.rasters import Georeference, raster_info, read_size, read_window, write_raster
 
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
 HEIGHT, WIDTH = 60, 90
 NOISE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 
@@ -138,7 +140,7 @@ def test_exif_orientation_is_not_applied(tmp_path):
 )
 @pytest.mark.parametrize("form", ["png", "plain"])
 def test_windows_must_lie_inside(tmp_path, form, window):
-    with pytest.raises(ValueError, match="must lie inside .* which is 90 wide and 60 high"):
+    with pytest.raises(ValueError, match=r"must lie inside .* which is 90 wide and 60 high"):
         read_window(FILES[form](tmp_path), window)
 
 
