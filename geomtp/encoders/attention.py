@@ -12,16 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from geomtp.checkpoints import resize_relative_table
 from geomtp.types import SizeHW
-
-
-def resize_relative_table(table: Tensor, length: int) -> Tensor:
-    """``table`` (n, d) of relative positions, bicubically resized to (length, d) along n."""
-    if len(table) == length:
-        return table
-    image = table[None, None].float()
-    size = (length, table.shape[1])
-    return F.interpolate(image, size=size, mode="bicubic", align_corners=False)[0, 0].to(table)
 
 
 def relative_rows(table: Tensor, size: int) -> Tensor:

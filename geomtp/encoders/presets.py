@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from geomtp.encoders.encoder import Encoder
 from geomtp.encoders.vit_rvsa import ViTRVSA
 from geomtp.types import SizeHW
 
@@ -70,3 +71,15 @@ PRESETS = {
     "vit_b_rvsa": vit_b_rvsa,
     "vit_l_rvsa": vit_l_rvsa,
 }
+
+
+def create_encoder(
+    name: str, *, image_size: int | SizeHW, in_channels: int = 3, **options: Any
+) -> Encoder:
+    """The encoder of this name.
+
+    Raises ValueError listing the known names.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown encoder {name!r}; known: {', '.join(PRESETS)}")
+    return PRESETS[name](image_size=image_size, in_channels=in_channels, **options)

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
+from geomtp.checkpoints import resize_position_table, resize_relative_table
 from geomtp.encoders.attention import (
     GlobalAttention,
     RotatedVariedSizeWindowAttention,
     depth_scaled_,
-    resize_relative_table,
 )
 from geomtp.encoders.encoder import Encoder, pad_to_multiple
 from geomtp.types import FeaturePyramid, SizeHW
@@ -74,13 +74,14 @@ class ViTRVSA(Encoder):
         )
         position = torch.empty(1, self.grid_hw[0] * self.grid_hw[1], width)
         self.pos_embed = nn.Parameter(nn.init.trunc_normal_(position, std=0.02))
+        self._global = [i for i in range(depth) if (i + 1) % global_every == 0]
         rates = torch.linspace(0, drop_path, depth).tolist()
         blocks = [
             Block(
                 attention=GlobalAttention(
                     width=width, num_heads=num_heads, grid_hw=self.grid_hw, rel_pos=global_rel_pos
                 )
-                if (index + 1) % global_every == 0
+                if index in self._global
                 else RotatedVariedSizeWindowAttention(width=width, num_heads=num_heads),
                 width=width,
                 drop_path=rate,
@@ -137,13 +138,20 @@ class ViTRVSA(Encoder):
 
     def fit_official(self, key: str, tensor: Tensor) -> Tensor:
         """``tensor``, resized where it is a position table made for another image size."""
-        if key == "pos_embed":
-            side = round(tensor.shape[1] ** 0.5)
-            if tensor.shape[1] != self.pos_embed.shape[1] and side * side == tensor.shape[1]:
-                return resize_positions(tensor, (side, side), self.grid_hw).flatten(1, 2)
+        if key == "pos_embed" and tensor.shape != self.pos_embed.shape:
+            return resize_position_table(tensor, self.grid_hw)
         if ".full_attn_rel_pos_" in key:
             return resize_relative_table(tensor, len(self.get_parameter(key)))
+        if key == "patch_embed.proj.weight":
+            return adapt_channels(tensor, self.get_parameter(key).shape[1])
         return tensor
+
+    def official_ignored(self) -> dict[str, str]:
+        """Official tensors without a place: relative positions of an encoder without them."""
+        official = {
+            f"blocks.{i}.attn.full_attn_rel_pos_{axis}" for i in self._global for axis in "hw"
+        }
+        return dict.fromkeys(official - set(self.state_dict()), "no global relative positions")
 
 
 class Block(nn.Module):
@@ -223,6 +231,21 @@ class ViTPyramid(nn.Module):
             maps[2],
             F.max_pool2d(maps[3], 2, 2, ceil_mode=min(maps[3].shape[-2:]) < 2),
         )
+
+
+def adapt_channels(weight: Tensor, channels: int) -> Tensor:
+    """A stem's ``weight`` (D, C, h, w) for another number of input channels.
+
+    The channels are repeated in turn and scaled by C / channels, so that an image whose channels
+    are alike gives about the same output; one channel gets the sum of all.
+    """
+    have = weight.shape[1]
+    if have == channels:
+        return weight
+    if channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    repeats = -(-channels // have)
+    return weight.repeat(1, repeats, 1, 1)[:, :channels] * (have / channels)
 
 
 def resize_positions(position: Tensor, old_hw: SizeHW, new_hw: SizeHW) -> Tensor:

@@ -32,6 +32,10 @@ class ProposalCoder(ABC):
     def enclosing(self, boxes: Tensor) -> Tensor:
         """The enclosing horizontal boxes (N, 4) of proposals or objects."""
 
+    @abstractmethod
+    def sides(self, boxes: Tensor) -> Tensor:
+        """Width and height (N, 2) of proposals; a saturated correction can leave one at 0."""
+
 
 class HorizontalCoder(ProposalCoder):
     """Shift and log scale of a horizontal box, divided by ``stds``; decoding clips to the image.
@@ -64,6 +68,10 @@ class HorizontalCoder(ProposalCoder):
     def enclosing(self, boxes: Tensor) -> Tensor:
         """The boxes themselves."""
         return boxes
+
+    def sides(self, boxes: Tensor) -> Tensor:
+        """Width and height (N, 2)."""
+        return boxes[:, 2:] - boxes[:, :2]
 
 
 class MidpointOffsetCoder(ProposalCoder):
@@ -115,6 +123,10 @@ class MidpointOffsetCoder(ProposalCoder):
     def enclosing(self, boxes: Tensor) -> Tensor:
         """The enclosing horizontal boxes (N, 4)."""
         return enclosing_boxes(boxes)
+
+    def sides(self, boxes: Tensor) -> Tensor:
+        """Width and height (N, 2), the longer first."""
+        return boxes[:, 2:4]
 
 
 class RotatedCoder:

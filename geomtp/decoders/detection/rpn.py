@@ -130,7 +130,7 @@ class RegionProposalNetwork(nn.Module):
         )
         boxes = self.coder.decode(torch.cat(anchors), deltas, size_hw)
         outer = self.coder.enclosing(boxes)
-        real = (outer[:, 2:] > outer[:, :2]).all(dim=-1)
+        real = (self.coder.sides(boxes) > 0).all(dim=-1)
         boxes, outer, scores, levels = boxes[real], outer[real], scores[real], levels[real]
         kept = batched_nms(outer, scores, levels, self.rules.nms_iou)[: self.rules.per_image]
         return boxes[kept]

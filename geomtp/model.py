@@ -1,0 +1,297 @@
+"""Where an encoder meets its decoders: one model for many tasks and many sources."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geomtp.checkpoints import (
+    FitsOfficialTensors,
+    HasOfficialKeys,
+    read_weights,
+    save_weights,
+)
+from geomtp.decoders.decoder import Decoder
+from geomtp.decoders.early_gradients import PartialLoss, summed_loss
+from geomtp.decoders.mask_rcnn import MaskRCNN
+from geomtp.decoders.oriented_rcnn import OrientedRCNN
+from geomtp.decoders.upernet import UperNet
+from geomtp.encoders.encoder import Encoder
+from geomtp.encoders.presets import create_encoder
+from geomtp.types import TASKS, Batch, ClassMap, FeaturePyramid, Predictions, SizeHW
+
+SIZE_DIVISOR = 32
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """What a model knows of a source: classes, tasks, and how its images are normalised.
+
+    mean and std: per channel, in the units of the image files (0…255 for 8 bits).
+    """
+
+    classes: ClassMap
+    tasks: tuple[str, ...] = TASKS
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that is needed to build a model again; stored beside its weights.
+
+    - encoder: a name that ``create_encoder`` knows, with its ``encoder_options``
+    - sources: by name, in order; official files number them from 1
+    - semantic_channels, detector_channels, fc_channels: widths of the decoders
+    - reference_box_targets: the reference's mistake in instance box regression (quirk 16)
+    """
+
+    encoder: str
+    image_size: int
+    sources: Mapping[str, SourceConfig]
+    in_channels: int = 3
+    encoder_options: Mapping[str, Any] = field(default_factory=dict)
+    semantic_channels: int = 256
+    detector_channels: int = 256
+    fc_channels: int = 1024
+    reference_box_targets: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> ModelConfig:
+        """The inverse of ``to_json``."""
+        sources = {
+            name: SourceConfig(
+                classes=ClassMap(
+                    tuple(source["classes"]["names"]),
+                    tuple((int(r), int(g), int(b)) for r, g, b in source["classes"]["palette"]),
+                ),
+                tasks=tuple(source["tasks"]),
+                mean=tuple(source["mean"]),
+                std=tuple(source["std"]),
+            )
+            for name, source in values["sources"].items()
+        }
+        return ModelConfig(**{**values, "sources": sources})
+
+
+class MultiTaskModel(nn.Module):
+    """One encoder, one decoder per task; each decoder has one classifier per source.
+
+    - decoders: by task name
+    - config: what the model was built from, where it was built by ``build_model``
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoders: Mapping[str, Decoder],
+        config: ModelConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoders = nn.ModuleDict(decoders)
+        self.config = config
+
+    def loss(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
+        """Scalar losses named ``task/loss/source``, after one pass of all images of all sources."""
+        images, spans = _concatenated(batches)
+        pyramid = self.encoder(images)
+        losses: dict[str, Tensor] = {}
+        for source, (start, stop) in spans.items():
+            for task in self.tasks_of(source):
+                part = pyramid.of_images(start, stop)
+                losses |= self._decoder_losses(task, part, batches[source])
+        return losses
+
+    def total_loss(
+        self, batches: Mapping[str, Batch], weights: Mapping[str, float] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of all losses, to train on, and each loss by name, without gradient.
+
+        The same numbers and gradients as from ``loss``, in much less memory: each decoder's
+        activations are gone when the next begins (``early_gradients``).
+
+        - weights: factor by ``task/loss/source``, ``task/loss`` or ``task`` (the longest counts); 1
+          where nothing is said
+        """
+        images, spans = _concatenated(batches)
+        losses: dict[str, Tensor] = {}
+
+        def partial(task: str, source: str) -> PartialLoss:
+            def loss(pyramid: FeaturePyramid) -> Tensor:
+                found = self._decoder_losses(task, pyramid, batches[source])
+                losses.update({name: value.detach() for name, value in found.items()})
+                return torch.stack(
+                    [value * _weight(name, weights or {}) for name, value in found.items()]
+                ).sum()
+
+            return PartialLoss(*spans[source], loss)
+
+        parts = [partial(task, source) for source in spans for task in self.tasks_of(source)]
+        total = summed_loss(self.encoder(images), parts, list(self.decoders.parameters()))
+        return total, losses
+
+    def _decoder_losses(
+        self, task: str, pyramid: FeaturePyramid, batch: Batch
+    ) -> dict[str, Tensor]:
+        decoder = self._decoder(task)
+        found = decoder.loss(pyramid, batch.targets, batch.image_sizes_hw, batch.source)
+        return {f"{task}/{name}/{batch.source}": value for name, value in found.items()}
+
+    def _decoder(self, task: str) -> Decoder:
+        return cast(Decoder, self.decoders[task])
+
+    def tasks_of(self, source: str) -> list[str]:
+        """The tasks that have a classifier for ``source``. Raises ValueError if there is none."""
+        known = {task: self._decoder(task).classifiers for task in self.decoders}
+        tasks = [task for task, classifiers in known.items() if source in classifiers]
+        if not tasks:
+            names = sorted({name for classifiers in known.values() for name in classifiers})
+            raise ValueError(f"the model knows no source {source!r}; known: {', '.join(names)}")
+        return tasks
+
+    @torch.no_grad()
+    def predict(
+        self,
+        images: Tensor,
+        image_sizes_hw: Sequence[SizeHW],
+        source: str,
+        output_sizes_hw: Sequence[SizeHW] | None = None,
+    ) -> list[Predictions]:
+        """Predictions of all tasks of ``source`` for normalised images (B, C, H, W).
+
+        In pixels of each image, or of ``output_sizes_hw`` where given.
+        """
+        pyramid = self.encoder(_padded(images, _multiple_of(images.shape[-2:])))
+        parts = [
+            self._decoder(task).predict(pyramid, image_sizes_hw, source, output_sizes_hw)
+            for task in self.tasks_of(source)
+        ]
+        return [Predictions.joined(image_parts) for image_parts in zip(*parts, strict=True)]
+
+    def official_keys(self) -> dict[str, str]:
+        """Our state-dict keys and those of the reference's pretraining framework."""
+        if not isinstance(self.encoder, HasOfficialKeys):
+            raise ValueError(f"{type(self.encoder).__name__} has no official counterpart")
+        names = {name: None for task in self.decoders for name in self._decoder(task).classifiers}
+        order = list(self.config.sources) if self.config else list(names)
+        numbers = {source: index + 1 for index, source in enumerate(order)}
+        own = self.encoder.official_keys()
+        keys = {f"encoder.{ours}": f"encoder.{theirs}" for ours, theirs in own.items()}
+        for task in self.decoders:
+            for ours, theirs in self._decoder(task).official_keys(numbers).items():
+                keys[f"decoders.{task}.{ours}"] = theirs
+        return keys
+
+    def fit_official(self, key: str, tensor: Tensor) -> Tensor:
+        """``tensor``, resized where the encoder's tables are of another size."""
+        part, _, name = key.partition(".")
+        if part == "encoder" and isinstance(self.encoder, FitsOfficialTensors):
+            return self.encoder.fit_official(name, tensor)
+        return tensor
+
+
+def build_model(config: ModelConfig) -> MultiTaskModel:
+    """A freshly initialised model of ``config``; only tasks that some source has get a decoder."""
+    encoder = create_encoder(
+        config.encoder,
+        image_size=config.image_size,
+        in_channels=config.in_channels,
+        **config.encoder_options,
+    )
+
+    def classes_of(task: str) -> dict[str, int]:
+        return {n: len(s.classes) for n, s in config.sources.items() if task in s.tasks}
+
+    decoders: dict[str, Decoder] = {}
+    if num_classes := classes_of("semantic"):
+        decoders["semantic"] = UperNet(
+            in_channels=encoder.out_channels,
+            num_classes=num_classes,
+            channels=config.semantic_channels,
+        )
+    if num_classes := classes_of("instance"):
+        decoders["instance"] = MaskRCNN(
+            in_channels=encoder.out_channels,
+            num_classes=num_classes,
+            channels=config.detector_channels,
+            fc_channels=config.fc_channels,
+            reference_box_targets=config.reference_box_targets,
+        )
+    if num_classes := classes_of("rotated"):
+        decoders["rotated"] = OrientedRCNN(
+            in_channels=encoder.out_channels,
+            num_classes=num_classes,
+            channels=config.detector_channels,
+            fc_channels=config.fc_channels,
+        )
+    return MultiTaskModel(encoder, decoders, config)
+
+
+def save(model: MultiTaskModel, path: str | Path) -> None:
+    """Write ``model`` to ``path`` (.safetensors) and its description beside it (.json).
+
+    Raises ValueError when the model was not built from a ModelConfig, OSError when the disk is
+    full: the previous file then stays as it was.
+    """
+    if model.config is None:
+        raise ValueError("only a model made by build_model can be saved: it has no config")
+    save_weights(model.state_dict(), path, {"kind": "model", "model": model.config.to_json()})
+
+
+def load(path: str | Path) -> MultiTaskModel:
+    """The model that ``save`` wrote to ``path``, in evaluation mode.
+
+    Raises FileNotFoundError, or ValueError when the file holds something else.
+    """
+    weights, info = read_weights(path)
+    if info.get("kind") != "model":
+        kind = info.get("kind", "unknown")
+        raise ValueError(f"{path} holds no whole model (kind: {kind}); load it as weights instead")
+    model = build_model(ModelConfig.from_json(info["model"]))
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _weight(name: str, weights: Mapping[str, float]) -> float:
+    """The weight of the loss ``task/loss/source``: that of its longest prefix in ``weights``."""
+    parts = name.split("/")
+    prefixes = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    return next((weights[prefix] for prefix in prefixes if prefix in weights), 1.0)
+
+
+def _concatenated(batches: Mapping[str, Batch]) -> tuple[Tensor, dict[str, tuple[int, int]]]:
+    """All images in one tensor of the largest size, and where each source's images are."""
+    if not batches:
+        raise ValueError("a step needs the batch of at least one source")
+    heights, widths = zip(*(batch.images.shape[-2:] for batch in batches.values()), strict=True)
+    size_hw = _multiple_of((max(heights), max(widths)))
+    spans, start = {}, 0
+    for source, batch in batches.items():
+        spans[source] = (start, start + len(batch.images))
+        start += len(batch.images)
+    return torch.cat([_padded(batch.images, size_hw) for batch in batches.values()]), spans
+
+
+def _multiple_of(size_hw: Sequence[int]) -> SizeHW:
+    height, width = (-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in size_hw)
+    return height, width
+
+
+def _padded(images: Tensor, size_hw: SizeHW) -> Tensor:
+    below, right = size_hw[0] - images.shape[-2], size_hw[1] - images.shape[-1]
+    return F.pad(images, (0, right, 0, below)) if below or right else images
