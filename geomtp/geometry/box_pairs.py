@@ -51,7 +51,7 @@ class BoxPairs:
     """Pairs of overlapping boxes, found but not yet listed.
 
     Iterating gives index tensors (i, j), each (P,), in pieces of bounded length: every pair
-    occurs once, in no particular order. Boxes that only touch do not overlap.
+    occurs once, in no particular order. Boxes that only touch in x may be among them.
     """
 
     ranges: tuple[_Ranges, ...]

@@ -28,6 +28,9 @@ PAIRS_AT_ONCE = 1 << 13
 SMALLEST = 1e-150
 """Half a side of a box without area counts as this long while clipping (never in the result)."""
 
+NOTHING = 1e-12
+"""An intersection that is this part of the smaller box is a rounding error."""
+
 
 def rotated_iou(
     a_cxcywha: Tensor,
@@ -106,10 +109,11 @@ def overlap_of_pairs(
         piece = slice(start, start + PAIRS_AT_ONCE)
         a = [field.index_select(0, i[piece]) for field in frames_a]
         b = [field.index_select(0, j[piece]) for field in frames_b]
+        area_a, area_b = (a[2] * a[3]).mul_(4), (b[2] * b[3]).mul_(4)
         inter = _intersection(a, b)
-        whole = a[2] * a[3] * 4
-        if mode == "iou":
-            whole += (b[2] * b[3]).mul_(4).sub_(inter)
+        # Boxes that do not meet get exactly 0: suppression may ask for anything above it.
+        inter.masked_fill_(inter <= torch.minimum(area_a, area_b).mul_(NOTHING), 0.0)
+        whole = area_a if mode == "iof" else area_a.add_(area_b).sub_(inter)
         torch.div(inter, whole.clamp_(min=1e-300), out=overlaps[piece])
     return overlaps.clamp_(0, 1)
 

@@ -165,6 +165,22 @@ def test_boxes_without_area_overlap_nothing():
     assert rotated_iou(both, both, smallest_side_px=1e-3)[2, 2] == 1
 
 
+def test_boxes_of_very_different_size():
+    speck = torch.tensor([[7.0, 3.0, 2e-3, 1e-3, 0.4]])
+    scene = torch.tensor([[0.0, 0.0, 20000.0, 20000.0, 0.2]])
+    assert rotated_iou(speck, scene, "iof").item() == pytest.approx(1, abs=1e-6)
+    assert rotated_iou(speck, scene).item() == pytest.approx(5e-15, rel=1e-6)
+    assert rotated_iou(scene, speck, "iof").item() == pytest.approx(5e-15, rel=1e-6)
+
+
+def test_boxes_that_do_not_meet_have_exactly_no_overlap():
+    generator = torch.Generator().manual_seed(9)
+    a, b = random_rboxes(300, 90, 2, 40, generator), random_rboxes(300, 90, 2, 40, generator)
+    apart = shapely.disjoint(polygons(a)[:, None], polygons(b)[None])
+    assert apart.sum() > 1000
+    assert not rotated_iou(a, b).numpy()[apart].any()
+
+
 def test_result_does_not_depend_on_where_the_scene_lies():
     generator = torch.Generator().manual_seed(5)
     a, b = random_rboxes(200, 50, 1, 40, generator), random_rboxes(200, 50, 1, 40, generator)
