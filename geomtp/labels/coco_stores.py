@@ -24,9 +24,10 @@ from geomtp.types import ClassMap
 def export_coco(store: LabelStore, path: str | Path) -> None:
     """Write ``store`` (or a subset) as a COCO json that any COCO tool reads; whole or not at all.
 
-    Category ids are 0…K−1 in class order, image and annotation ids count from 0. What COCO has no
-    place for stands beside it: "rotated_annotations" (bbox = xc yc w h angle, radians, clockwise),
-    "split", "semantic", "scene_class" and "labelled" of each image, and "store" for the whole.
+    Category ids are 0…K−1 in class order, image ids count from 0, annotation ids from 1 (COCO's
+    evaluation takes 0 for "no match"). What COCO has no place for stands beside it:
+    "rotated_annotations" (bbox = xc yc w h angle, radians, clockwise), "split", "semantic",
+    "scene_class" and "labelled" of each image, and "store" for the whole.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -34,9 +35,9 @@ def export_coco(store: LabelStore, path: str | Path) -> None:
     for image_id, labels in enumerate(store):
         images.append(_image_entry(image_id, labels))
         for annotation in _instances(image_id, labels):
-            annotations.append({"id": len(annotations), **annotation})
+            annotations.append({"id": len(annotations) + 1, **annotation})
         for annotation in _rotated(image_id, labels):
-            rotated.append({"id": len(rotated), **annotation})
+            rotated.append({"id": len(rotated) + 1, **annotation})
     content = {
         "info": {"description": store.source},
         "licenses": [{"id": 0, "name": store.licence}],
