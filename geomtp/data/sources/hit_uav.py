@@ -23,8 +23,8 @@ class HitUav(Source):
       are read as equal red, green and blue
     - metres per pixel: not stated; flown at 60…130 m, so it differs from image to image
     - classes: Person, Car, Bicycle, OtherVehicle; DontCare is ignored
-    - counts: 2,898 images with 24,899 objects in the full set; the splits are folders. They are cut
-      from video, so neighbouring frames lie in different splits
+    - counts: 2,898 images in the full set; the splits are folders. They are cut from video, so
+      neighbouring frames lie in different splits
     - labels: rotated boxes; masks are the filled boxes
     - licence: CC BY 4.0
     - layout: ``{train,val,test}/*.jpg`` and ``annotations/{train,val,test}.json`` (COCO with

@@ -24,7 +24,7 @@ class NeonTrees(Source):
     - counts: 23 images of 400 × 400 (HARV 6, OSBS 3, SJER 4, TEAK 10)
     - labels: horizontal boxes, also given as rotated boxes; no masks. In dense canopy not every
       crown is labelled
-    - licence: NEON data are open (CC0); annotations with DeepForest (MIT)
+    - licence: open data of NEON; annotations with DeepForest (MIT)
     - layout: ``SITE_NUMBER.tif`` with ``SITE_NUMBER.xml`` (Pascal VOC) beside it
     - split: a fifth of the images by the hash of their name is "val"
     - mean and std: measured on the training images
@@ -35,7 +35,7 @@ class NeonTrees(Source):
     mean = (140.66, 145.24, 123.28)
     std = (54.53, 45.46, 32.42)
     gsd_m = 0.1
-    licence = "imagery CC0 (NEON), annotations MIT (DeepForest)"
+    licence = "imagery NEON open data, annotations MIT (DeepForest)"
 
     def _build(self, root: Path, out: Path, notes: ReadNotes) -> tuple[LabelStore, ReadReport]:
         annotations = [_mended(item) for item in read_voc(root, root, notes)]

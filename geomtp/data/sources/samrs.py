@@ -59,11 +59,11 @@ class Sota(_Samrs):
     """SOTA-RBB: DOTA-2.0 with masks made by SAM from rotated boxes (SAMRS, Wang et al. 2023).
 
     - sensor: aerial and satellite images of many kinds, red, green, blue, 8 bits
-    - metres per pixel: mixed, mostly 0.1…1
+    - metres per pixel: mixed, DOTA gathers several sensors
     - classes: the 18 of DOTA-2.0, in the order of SAMRS
     - counts: 17,480 tiles of 1024 × 1024 PNG
     - labels: grey class maps, instances (COCO run-lengths), rotated boxes (DOTA text)
-    - licence: SAMRS CC BY-NC-SA 4.0; DOTA for academic use only
+    - licence: research only (SAMRS; the images keep the terms of DOTA)
     - layout: under ``trainval/``: ``images``, ``rhbox_segs_init/gray``, ``rbbtxts`` and
       ``sota_rbb_{train,valid}_ins_segmentation.json``
     - mean and std: ImageNet's
@@ -75,7 +75,7 @@ class Sota(_Samrs):
         "basketball-court, ground-track-field, small-vehicle, baseball-diamond, tennis-court, "
         "roundabout, storage-tank, harbor, container-crane, airport, helipad"
     )
-    licence = "SAMRS CC BY-NC-SA 4.0, DOTA academic use"
+    licence = "research only (SAMRS); images under the terms of DOTA"
     layout = SamrsLayout(
         images="trainval/images",
         grey="trainval/rhbox_segs_init/gray",
@@ -96,7 +96,7 @@ class Sior(_Samrs):
     - classes: the 20 of DIOR, lower case
     - counts: 11,725 images of 800 × 800 JPEG
     - labels: grey class maps, instances (COCO run-lengths), rotated boxes (DIOR xml)
-    - licence: SAMRS CC BY-NC-SA 4.0; DIOR for academic use only
+    - licence: research only (SAMRS; the images keep the terms of DIOR)
     - layout: ``JPEGImages-trainval``, ``hbox_segs_trainvaltest_init/gray``,
       ``Annotations/Oriented Bounding Boxes``, ``sior_{train,valid}_ins_segmentation.json``
     - mean and std: ImageNet's
@@ -108,7 +108,7 @@ class Sior(_Samrs):
         "expressway-service-area, expressway-toll-station, dam, golffield, groundtrackfield, "
         "harbor, overpass, ship, stadium, storagetank, tenniscourt, trainstation, vehicle, windmill"
     )
-    licence = "SAMRS CC BY-NC-SA 4.0, DIOR academic use"
+    licence = "research only (SAMRS); images under the terms of DIOR"
     layout = SamrsLayout(
         images="JPEGImages-trainval",
         grey="hbox_segs_trainvaltest_init/gray",
@@ -129,7 +129,7 @@ class Fast(_Samrs):
     - classes: the 37 fine-grained ones of FAIR1M
     - counts: 64,147 tiles of 1024 × 1024 PNG
     - labels: grey class maps, instances (COCO run-lengths), rotated boxes (DOTA text)
-    - licence: SAMRS CC BY-NC-SA 4.0; FAIR1M for academic use only
+    - licence: research only (SAMRS; the images keep the terms of FAIR1M)
     - layout: as SOTA, with ``fast_{train,valid}_ins_segmentation.json``
     - mean and std: ImageNet's
     """
@@ -143,7 +143,7 @@ class Fast(_Samrs):
         "Roundabout, Small-Car, Tennis-Court, Tractor, Trailer, Truck-Tractor, Tugboat, Van, "
         "Warship"
     )
-    licence = "SAMRS CC BY-NC-SA 4.0, FAIR1M academic use"
+    licence = "research only (SAMRS); images under the terms of FAIR1M"
     layout = SamrsLayout(
         images="trainval/images",
         grey="trainval/rhbox_segs_init/gray",
