@@ -46,6 +46,7 @@ def rotated_roi_align(
     if features.ndim != 4:
         raise ValueError(f"features must have shape (B, C, H, W), got {tuple(features.shape)}")
     bins_hw = (output_size, output_size) if isinstance(output_size, int) else output_size
+    rois = rois.to(torch.promote_types(rois.dtype, torch.float32))  # half is too coarse for pixels
     samples = _samples(rois, bins_hw, spatial_scale, sampling_ratio)
     cells, weights = _corners(samples, features.shape[2], features.shape[3])
     pooled: Tensor = _WeightedSums.apply(
@@ -82,15 +83,17 @@ def _samples(rois: Tensor, bins_hw: SizeHW, spatial_scale: float, sampling_ratio
     nth -= which * of_bin
     bin_row, row = which // bins_hw[1], nth // grid_w
     bin_column, column = which - bin_row * bins_hw[1], nth - row * grid_w
-    right = ((bin_column + (column + 0.5) / grid_w) / bins_hw[1] - 0.5) * w.index_select(0, roi)
-    down = ((bin_row + (row + 0.5) / grid_h) / bins_hw[0] - 0.5) * h.index_select(0, roi)
+    # position in the box, -1/2 … 1/2, in the type of the rois
+    right = (bin_column + (column.to(w.dtype) + 0.5) / grid_w) / bins_hw[1] - 0.5
+    down = (bin_row + (row.to(w.dtype) + 0.5) / grid_h) / bins_hw[0] - 0.5
+    right, down = right * w.index_select(0, roi), down * h.index_select(0, roi)
     cos, sin = (t.index_select(0, roi) for t in (rois[:, 5].cos(), rois[:, 5].sin()))
     centre = (rois[:, 1:3] * spatial_scale - 0.5).index_select(0, roi)
     return _Samples(
         image=rois[:, 0].long().index_select(0, roi),
         x=centre[:, 0] + right * cos - down * sin,
         y=centre[:, 1] + right * sin + down * cos,
-        share=of_bin.reciprocal(),
+        share=of_bin.to(w.dtype).reciprocal(),
         counts=torch.repeat_interleave(per_bin, bins),
     )
 
