@@ -41,27 +41,35 @@ def read_coco(images: Path, annotations: Path, notes: ReadNotes) -> Iterator[Ann
             by_image[entry["image_id"]].append((i, entry))
         else:
             notes.malformed(f"{annotations.name} annotation {i}", "it names no image_id")
+    seen: set[int | str] = set()
     for i, entry in enumerate(entries):
         where = f"{annotations.name} image {i}"
         try:
-            image_id, name = (
-                entry["id"],
-                relative_path(entry.get("file_name", entry.get("filename"))),
-            )
+            image_id = _known_once(entry["id"], seen)
+            listing = by_image.pop(image_id, [])
+            name = relative_path(entry.get("file_name", entry.get("filename")))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            notes.malformed(where, f"it has no id or no usable file name ({error})")
+            notes.malformed(where, f"it has no id of its own or no usable file name ({error})")
             continue
         size_hw = folder.size_hw(name)
         if size_hw is None:
             continue
         objects = (
-            _object(f"{annotations.name} annotation {j}", listing, class_names, size_hw, notes)
-            for j, listing in by_image.pop(image_id, [])
+            _object(f"{annotations.name} annotation {j}", item, class_names, size_hw, notes)
+            for j, item in listing
         )
         yield Annotations(name, size_hw, tuple(o for o in objects if o is not None))
     for orphans in by_image.values():
         for j, _ in orphans:
             notes.malformed(f"{annotations.name} annotation {j}", "its image_id is of no image")
+
+
+def _known_once(image_id: Any, seen: set[int | str]) -> int | str:
+    """``image_id``, entered into ``seen``. Raises ValueError for a repeated or unusable one."""
+    if not isinstance(image_id, int | str) or image_id in seen:
+        raise ValueError(f"the id {image_id!r} is repeated or neither number nor text")
+    seen.add(image_id)
+    return image_id
 
 
 def _object(
@@ -83,6 +91,8 @@ def _object(
         if len(box) == 4:
             x, y, width, height = box
             corners = (x, y, x + width, y + height)
+        if entry["category_id"] not in class_names:
+            raise ValueError(f"its category_id {entry['category_id']!r} is of no category")
         return AnnotatedObject(
             name=class_names[entry["category_id"]],
             where=where,
@@ -93,11 +103,11 @@ def _object(
             difficulty=int(entry.get("difficult") or 0),
             ignore=bool(entry.get("iscrowd") or entry.get("ignore") or entry.get("ignored")),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, KeyError):
-            error = ValueError(f"its category_id {entry.get('category_id')!r} is of no category")
+    except (TypeError, ValueError, OverflowError) as error:
         notes.malformed(where, str(error))
-        return None
+    except KeyError as error:
+        notes.malformed(where, f"it has no {error}")
+    return None
 
 
 def _segmentation(value: Any, size_hw: SizeHW) -> tuple[tuple[Polygon, ...] | None, bytes | None]:

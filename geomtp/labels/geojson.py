@@ -57,10 +57,11 @@ def read_geojson(
         if size_hw is None:
             continue
         place = georeference(images / image)
-        if place is None:
+        outline = None if place is None else _outline(place, size_hw)
+        if place is None or outline is None:
             notes.left_out("no place", image, "neither the file nor its name says where it lies")
             continue
-        near = [features[i] for i in sorted(tree.query(_outline(place, size_hw)).tolist())]
+        near = [features[i] for i in sorted(tree.query(outline).tolist())]
         yield Annotations(image, size_hw, tuple(_objects(near, image, place, size_hw, notes)))
 
 
@@ -116,12 +117,20 @@ def _geometry(entry: Any) -> Any:
 
 
 def _outline(place: Georeference, size_hw: SizeHW) -> Any:
-    """The image in longitude and latitude: the box around its border, eight points a side."""
+    """The image in longitude and latitude: the box around its border, nine points a side.
+
+    None where its coordinate system has no longitude and latitude.
+    """
     height, width = size_hw
     t = np.linspace(0, 1, 9)
     sides = [(t, t * 0), (t, t * 0 + 1), (t * 0, t), (t * 0 + 1, t)]
     border = np.concatenate([np.stack(side, axis=1) for side in sides]) * (width, height)
-    points = place.to_map(border, LONGITUDE_LATITUDE)
+    try:
+        points = place.to_map(border, LONGITUDE_LATITUDE)
+    except ValueError:
+        return None
+    if not np.isfinite(points).all():
+        return None
     return geos.box(*points.min(axis=0), *points.max(axis=0))
 
 
@@ -137,8 +146,16 @@ def _objects(
     geometries = np.array([feature.geometry for feature in features], dtype=object)
     pixels = geos.transform(geometries, lambda xy: place.to_pixels(xy, LONGITUDE_LATITUDE))
     window = geos.box(0, 0, size_hw[1], size_hw[0])
-    for feature, clipped in zip(features, geos.intersection(pixels, window), strict=True):
-        parts = [part for part in geos.get_parts([clipped]) if part.geom_type == "Polygon"]
+    for feature, outline in zip(features, pixels, strict=True):
+        try:
+            # The way into pixels bends lines a little, enough to make them cross.
+            mended = outline if outline.is_valid else geos.make_valid(outline)
+            clipped = mended.intersection(window)
+        except geos.GEOSException as error:
+            notes.malformed(f"{image}, {feature.where}", f"it cannot be clipped: {error}")
+            continue
+        flat = geos.get_parts(geos.get_parts([clipped]))  # a collection may hold multi-polygons
+        parts = [part for part in flat if part.geom_type == "Polygon"]
         area = sum(part.area for part in parts)
         if area >= _SMALLEST_PART_PX2:
             polygons = tuple(_polygon(part) for part in parts)

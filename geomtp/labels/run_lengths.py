@@ -33,8 +33,8 @@ def counts_from_rle(rle: bytes) -> Counts:
     last = np.flatnonzero(~letters & 32)  # the last group of each number
     first = np.concatenate([[0], last[:-1] + 1])
     length = last - first + 1
-    if length.max() > 10:
-        raise ValueError("not a compressed run-length: a number has more than ten groups")
+    if length.max() > 7:  # 2^34 pixels and no overflow below
+        raise ValueError("not a compressed run-length: a number has more than seven groups")
     place = np.arange(len(letters)) - np.repeat(first, length)
     numbers = np.add.reduceat((letters & 31) << (5 * place), first)
     numbers -= np.where(letters[last] & 16, np.int64(1) << (5 * length), 0)
@@ -67,11 +67,10 @@ def rle_from_counts(counts: NDArray[Any]) -> bytes:
 
 def check_rle(rle: bytes, size_hw: SizeHW) -> None:
     """Raise ValueError unless ``rle`` is a run-length of a mask of ``size_hw``."""
-    total = int(counts_from_rle(rle).sum())
-    if total != size_hw[0] * size_hw[1]:
+    counts, pixels = counts_from_rle(rle), size_hw[0] * size_hw[1]
+    if (counts > pixels).any() or counts.sum() != pixels:
         raise ValueError(
-            f"the mask covers {total} pixels, the image of {size_hw[0]} × {size_hw[1]} has "
-            f"{size_hw[0] * size_hw[1]}"
+            f"the mask is not of the image's size of {size_hw[0]} × {size_hw[1]} pixels"
         )
 
 

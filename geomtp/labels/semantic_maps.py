@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.run_lengths import column_runs
-from geomtp.rasters import WindowXYXY, read_window
+from geomtp.rasters import WindowXYXY, read_size, read_window
+from geomtp.types import SizeHW
 
 
 def semantic_map(
@@ -34,13 +35,15 @@ def semantic_map(
             f"which is {width} wide and {height} high"
         )
     if labels.semantic is not None:
-        return _read_grey_map(image_root / labels.semantic, window)
+        return _read_grey_map(image_root / labels.semantic, labels.size_hw, window)
     if labels.rles is None:
         raise ValueError(f"{labels.image} has no semantic labels: neither a grey map nor masks")
     return _paint(labels, window)
 
 
-def _read_grey_map(path: Path, window_xyxy: WindowXYXY) -> NDArray[np.uint8]:
+def _read_grey_map(path: Path, size_hw: SizeHW, window_xyxy: WindowXYXY) -> NDArray[np.uint8]:
+    if read_size(path) != size_hw:
+        raise ValueError(f"{path} has size {read_size(path)}, its image {size_hw} (height, width)")
     grey = read_window(path, window_xyxy, expand_palette=False)
     if grey.dtype != np.uint8 or grey.shape[2] != 1:
         raise ValueError(

@@ -82,7 +82,7 @@ def check_row(labels: ImageLabels, class_count: int) -> None:
                 f"found {ids.min()}…{ids.max()}"
             )
     for name, boxes in (("boxes", labels.boxes), ("rboxes", labels.rboxes)):
-        if boxes is not None and not np.isfinite(boxes).all():
+        if boxes is not None and not np.isfinite(boxes.astype(np.float32)).all():
             raise ValueError(f"{labels.image}: {name} must be finite numbers")
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what GDAL raises has no public name
+from rasterio.errors import RasterioError
 from rasterio.warp import transform as reproject
 
 from geomtp.types import SizeHW
@@ -43,6 +45,8 @@ class Georeference:
         """Map coordinates (N, 2) float64 of pixel coordinates (N, 2).
 
         ``crs`` asks for another coordinate system, such as LONGITUDE_LATITUDE; always x first.
+        Points that it cannot hold come back infinite. Raises ValueError where there is no way
+        from one system to the other.
         """
         points = np.asarray(points_xy, dtype=np.float64)
         mapped = points @ self._matrix[:, :2].T + self._matrix[:, 2]
@@ -78,5 +82,8 @@ def tile_georeference(name: str, size_hw: SizeHW = (256, 256)) -> Georeference |
 
 
 def _reprojected(points_xy: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
-    xs, ys = reproject(source, target, points_xy[:, 0].tolist(), points_xy[:, 1].tolist())
+    try:
+        xs, ys = reproject(source, target, points_xy[:, 0].tolist(), points_xy[:, 1].tolist())
+    except (CPLE_BaseError, RasterioError) as error:
+        raise ValueError(f"no way from {source[:60]!r} to {target[:60]!r}: {error}") from error
     return np.stack([np.asarray(xs), np.asarray(ys)], axis=1)

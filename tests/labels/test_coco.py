@@ -74,10 +74,14 @@ def test_crowds_and_ignored_ones_are_marked(tmp_path):
         ({"bbox": [1, 2, 3, 4], "image_id": [1]}, "names no image_id"),
         ({"segmentation": [[1, 2, 3, 4]]}, "three points or more, found 2"),
         ({"segmentation": [[1, 2, 3, 4, 5]]}, "pairs of coordinates, found 5"),
+        ({"segmentation": {"counts": "62d0"}}, "it has no 'size'"),
+        ({"segmentation": {"size": 7, "counts": "62d0"}}, "not iterable"),
+        ({"bbox": [10**400, 2, 3, 4]}, "too large"),
+        ({"bbox": [1, 2, 3, 4], "category_id": []}, "unhashable"),
         ({"segmentation": "text"}, "a list or a run-length, found str"),
         ({"segmentation": {"size": [100, 120], "counts": "zz"}}, "not a compressed run-length"),
         ({"segmentation": {"size": [100, 120], "counts": [5, -1]}}, "none of them negative"),
-        ({"segmentation": {"size": [100, 120], "counts": [5, 6]}}, "covers 11 pixels"),
+        ({"segmentation": {"size": [100, 120], "counts": [5, 6]}}, "not of the image's size"),
         ({"segmentation": {"size": [50, 50], "counts": "62d0"}}, "its mask has size [50, 50]"),
     ],
 )
@@ -113,12 +117,13 @@ def test_missing_images_and_ids_are_noted(tmp_path):
     image(tmp_path / "images/a.png")
     listed = [
         {"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}, {"file_name": "a.png"}, 5,
-        {"id": 3}, {"id": 4, "file_name": 7},
+        {"id": 3}, {"id": 4, "file_name": 7}, {"id": [1], "file_name": "a.png"},
+        {"id": 1, "file_name": "a.png"},
     ]  # fmt: skip
     path = text(tmp_path / "a.json", coco([], images=listed))
     found, report = read("coco", tmp_path / "images", path)
     assert set(found) == {"a.png"}
-    assert (report.count("no image"), report.count("malformed")) == (1, 4)
+    assert (report.count("no image"), report.count("malformed")) == (1, 6)
 
 
 @pytest.mark.parametrize(

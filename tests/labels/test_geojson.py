@@ -91,6 +91,16 @@ def test_images_without_buildings_and_without_place(tmp_path):
     assert report.left_out == (("no place", 1),)
 
 
+def test_an_image_in_a_local_system_has_no_place(tmp_path):
+    (tmp_path / "images").mkdir()
+    local = 'LOCAL_CS["building site",UNIT["metre",1]]'
+    place = Georeference(local, (1.0, 0.0, 5.0, 0.0, -1.0, 7.0))
+    write_raster(tmp_path / "images/a.tif", np.zeros((8, 8), np.uint8), place)
+    found, report = read("geojson", tmp_path / "images", text(tmp_path / "a.geojson", collection()))
+    assert found == {}
+    assert report.left_out == (("no place", 1),)
+
+
 def test_a_folder_of_files_counts_equal_shapes_once(tmp_path):
     place = tile_georeference(TILE)
     image(tmp_path / f"images/{TILE}.png", 256, 256)

@@ -91,6 +91,9 @@ def test_what_cannot_be_a_map(tmp_path):
     Image.new("RGB", (70, 50)).save(tmp_path / "rgb.png")
     with pytest.raises(ValueError, match="a grey map of 8 bits, found 3 bands of uint8"):
         semantic_map(ImageLabels("a.png", SIZE, semantic="rgb.png"), tmp_path)
+    Image.new("L", (71, 50)).save(tmp_path / "wide.png")
+    with pytest.raises(ValueError, match=r"has size \(50, 71\), its image \(50, 70\)"):
+        semantic_map(ImageLabels("a.png", SIZE, semantic="wide.png"), tmp_path)
     with pytest.raises(FileNotFoundError, match=r"none\.png"):
         semantic_map(ImageLabels("a.png", SIZE, semantic="none.png"), tmp_path)
     with pytest.raises(ValueError, match="neither a grey map nor masks"):
