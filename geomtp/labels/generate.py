@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import track
 
 from geomtp.labels.annotations import AnnotatedObject, Annotations
@@ -139,13 +140,20 @@ def labels_of(
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         box_labels=_ids(instances, info.classes),
         rles=None if rles is None else tuple(rles),
-        rboxes=rotated_boxes(objects, size_hw).astype(np.float32),
+        rboxes=_rounded(rotated_boxes(objects, size_hw)),
         rbox_labels=_ids(objects, info.classes),
         semantic=annotations.semantic,
     )
 
 
-def _ids(objects: Sequence[AnnotatedObject], classes: ClassMap) -> np.ndarray:
+def _rounded(rboxes: NDArray[np.float64]) -> NDArray[np.float32]:
+    """In float32; an angle that rounding lifts to π/2 is -π/2, so that the boxes stay le90."""
+    stored = rboxes.astype(np.float32)
+    stored[stored[:, 4] >= np.float32(np.pi / 2), 4] = -np.float32(np.pi / 2)
+    return stored
+
+
+def _ids(objects: Sequence[AnnotatedObject], classes: ClassMap) -> NDArray[np.int64]:
     return np.array([classes.index(item.name) for item in objects], dtype=np.int64)
 
 

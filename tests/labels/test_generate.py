@@ -88,6 +88,14 @@ def test_rotated_boxes_partly_outside_stay_as_they_are(tmp_path):
     assert report.left_out == ()
 
 
+def test_stored_angles_stay_below_a_quarter_turn(tmp_path):
+    row, _ = build(
+        tmp_path, [AnnotatedObject("a", "1", rbox_cxcywha=(60, 50, 40, 20, math.pi / 2 - 1e-9))]
+    )
+    assert row.rboxes[0, 4] == -np.float32(math.pi / 2)
+    assert row.rboxes[0, 2:4].tolist() == [40, 20]
+
+
 def test_what_is_left_out_is_counted_and_explained(tmp_path):
     objects = [
         AnnotatedObject("a", "good", box_xyxy=(10, 10, 20, 20)),
