@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geomtp.checkpoints import resize_relative_table
+from geomtp.layers import Linear
 from geomtp.types import SizeHW
 
 
@@ -34,8 +35,8 @@ class GlobalAttention(nn.Module):
     def __init__(self, *, width: int, num_heads: int, grid_hw: SizeHW, rel_pos: bool) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
         self.rel_pos = rel_pos
         if rel_pos:
             head_width = width // num_heads
@@ -103,8 +104,8 @@ class RotatedVariedSizeWindowAttention(nn.Module):
         self.sampling_offsets = nn.Conv2d(width, 2 * num_heads, 1)
         self.sampling_scales = nn.Conv2d(width, 2 * num_heads, 1)
         self.sampling_angles = nn.Conv2d(width, num_heads, 1)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, H, W, D) to (B, H, W, D)."""

@@ -20,6 +20,7 @@ from geomtp.encoders.attention import (
     depth_scaled_,
 )
 from geomtp.encoders.encoder import Encoder, pad_to_multiple
+from geomtp.layers import Linear, recomputed
 from geomtp.types import FeaturePyramid, SizeHW
 
 PATCH_PX = 16
@@ -182,12 +183,15 @@ class Mlp(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
+        self.fc1 = Linear(width, 4 * width)
+        self.fc2 = Linear(4 * width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(…, D) to (…, D)."""
-        return self.fc2(F.gelu(self.fc1(tokens)))
+        return recomputed(self._second_half, self.fc1(tokens))
+
+    def _second_half(self, hidden: Tensor) -> Tensor:
+        return self.fc2(F.gelu(hidden))
 
 
 class UnusedNorm(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from geomtp.decoders.detection.assignment import assign
 from geomtp.decoders.detection.sampling import Sampler
 from geomtp.geometry import rotated_roi_align
+from geomtp.layers import Linear
 from geomtp.parallel import mean_over_processes
 from geomtp.types import FeaturePyramid
 
@@ -133,7 +134,7 @@ class SharedFcs(nn.Module):
         super().__init__()
         self.size = size
         self.shared_fcs = nn.ModuleList(
-            [nn.Linear(channels * size * size, width), nn.Linear(width, width)]
+            [Linear(channels * size * size, width), Linear(width, width)]
         )
 
     def forward(self, pooled: Tensor) -> Tensor:
