@@ -22,6 +22,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from geomtp.geometry import quads_from_rboxes, rotated_iou, rotated_nms, rotated_roi_align
 from geomtp.geometry.rotated_boxes import to_torchvision
@@ -132,11 +134,10 @@ def iou_rows(generator: torch.Generator) -> None:
         a, b = random_rboxes(1000, scene, generator), random_rboxes(1000, scene, generator)
         assert np.abs(rotated_iou(a, b).numpy() - shapely_iou(a, b)).max() < 1e-6
         title = f"IoU 1000 x 1000, {name}"
-        ours = timed(lambda a=a, b=b: rotated_iou(a, b))
-        report(title, "shapely", ours, timed(lambda a=a, b=b: shapely_iou(a, b)))
-        other_a, other_b = to_torchvision(a), to_torchvision(b)
-        compiled = timed(lambda a=other_a, b=other_b: torchvision.ops.box_iou(a, b, fmt="cxcywhr"))
-        report(title, "torchvision", ours, compiled)
+        ours = timed(partial(rotated_iou, a, b))
+        report(title, "shapely", ours, timed(partial(shapely_iou, a, b)))
+        other = (to_torchvision(a), to_torchvision(b))
+        report(title, "torchvision", ours, timed(partial(box_iou, *other, fmt="cxcywhr")))
         report_mmcv(title, ours)
 
 
@@ -151,12 +152,12 @@ def nms_rows(generator: torch.Generator, counts: tuple[int, ...]) -> None:
         if count not in counts:
             continue
         boxes, scores = random_rboxes(count, scene, generator), torch.rand(count)
-        ours = timed(lambda b=boxes, s=scores: rotated_nms(b, s, THRESHOLD))
+        kept = rotated_nms(boxes, scores, THRESHOLD).numpy()
+        ours = timed(partial(rotated_nms, boxes, scores, THRESHOLD))
         twins = []
         for length in (count,) if name == "sparse" else (50, 200, 1000):
-            call = lambda b=boxes, s=scores, n=length: shapely_nms(b, s, n)  # noqa: E731
-            assert np.array_equal(call(), rotated_nms(boxes, scores, THRESHOLD).numpy())
-            twins.append(timed(call))
+            assert np.array_equal(shapely_nms(boxes, scores, length), kept)
+            twins.append(timed(partial(shapely_nms, boxes, scores, length)))
         title = f"NMS {count}, {name}"
         report(title, "shapely", ours, min(twins, key=lambda timing: timing.cpu))
         report_mmcv(title, ours)
@@ -165,33 +166,30 @@ def nms_rows(generator: torch.Generator, counts: tuple[int, ...]) -> None:
 def roi_align_rows(generator: torch.Generator) -> None:
     for side in (128, 64):
         features = torch.randn(1, 256, side, side, generator=generator, requires_grad=True)
-        rois = torch.cat([torch.zeros(512, 1), random_rboxes(512, side * 4.0, generator)], dim=1)
-        cotangent = torch.randn(512, 256, 7, 7, generator=generator)
+        boxes = random_rboxes(512, side * 4.0, generator)
+        image = torch.zeros(512, 1)
+        rois = torch.cat([image, boxes], dim=1)
+        half = boxes[:, 2:4] / 2
+        upright = torch.cat([image, boxes[:, :2] - half, boxes[:, :2] + half], dim=1)
+        ways: dict[str, Callable[[Tensor], Tensor]] = {
+            "ours": lambda maps, rois=rois: rotated_roi_align(maps, rois, 7, 0.25, 2),
+            "grid_sample": lambda maps, rois=rois: roi_align_by_grid_sample(maps, rois, 0.25),
+            "torchvision (not rotated)": lambda maps, rois=upright: torchvision.ops.roi_align(
+                maps, rois, 7, 0.25, 2, aligned=True
+            ),
+        }
+        assert (ways["ours"](features) - ways["grid_sample"](features)).abs().max() < 1e-3
+        timings = {name: timed(partial(trained, way, features)) for name, way in ways.items()}
+        title = f"RoIAlign 512 x 256 x 7 x 7 on {side} x {side}, forward + backward"
+        for name in list(ways)[1:]:
+            report(title, name, timings["ours"], timings[name])
 
-        def trained(call: Callable[[], Tensor], features: Tensor = features) -> Callable[[], None]:
-            def step() -> None:
-                features.grad = None
-                call().backward(cotangent)  # noqa: B023
 
-            return step
-
-        def ours(f: Tensor = features, r: Tensor = rois) -> Tensor:
-            return rotated_roi_align(f, r, 7, 0.25, 2)
-
-        def twin(f: Tensor = features, r: Tensor = rois) -> Tensor:
-            return roi_align_by_grid_sample(f, r, 0.25)
-
-        def horizontal(f: Tensor = features, r: Tensor = rois) -> Tensor:
-            corners = torch.cat(
-                [r[:, :1], r[:, 1:3] - r[:, 3:5] / 2, r[:, 1:3] + r[:, 3:5] / 2], dim=1
-            )
-            return torchvision.ops.roi_align(f, corners, 7, 0.25, 2, aligned=True)
-
-        assert (ours() - twin()).abs().max() < 1e-3
-        title = f"RoIAlign 512 x 256 x 7 x 7 on {side} x {side}, forward and backward"
-        mine = timed(trained(ours))
-        report(title, "grid_sample", mine, timed(trained(twin)))
-        report(title, "torchvision (horizontal)", mine, timed(trained(horizontal)))
+def trained(way: Callable[[Tensor], Tensor], features: Tensor) -> None:
+    """One pass forward and back."""
+    features.grad = None
+    pooled = way(features)
+    pooled.backward(torch.ones_like(pooled))
 
 
 def report(title: str, twin: str, ours: Timing, theirs: Timing) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from geomtp.geometry.box_pairs import pairs_between
 from geomtp.geometry.rotated_boxes import enclosing_boxes, require_columns
+from geomtp.geometry.threads import one_thread
 
 PAIRS_AT_ONCE = 1 << 13
 """Pairs clipped together; their temporaries stay in a processor core's cache."""
@@ -32,6 +33,8 @@ NOTHING = 1e-12
 """An intersection that is this part of the smaller box is a rounding error."""
 
 
+@torch.no_grad()
+@one_thread()
 def rotated_iou(
     a_cxcywha: Tensor,
     b_cxcywha: Tensor,
@@ -42,7 +45,7 @@ def rotated_iou(
 
     ``mode`` "iou" divides the intersection by the union, "iof" by the area of the box of ``a``.
     Any description of a rectangle will do (le90 or not). Computed in float64, returned in the type
-    of ``a``. Only pairs whose enclosing boxes overlap are clipped.
+    of ``a``, without gradient. Only pairs whose enclosing boxes overlap are clipped.
 
     Sides shorter than ``smallest_side_px`` count as that long: with 0 boxes without area overlap
     nothing, the reference's assigner takes 0.001.
@@ -61,6 +64,8 @@ def rotated_iou(
     return overlaps
 
 
+@torch.no_grad()
+@one_thread()
 def rotated_iou_pairs(
     a_cxcywha: Tensor,
     b_cxcywha: Tensor,

@@ -15,11 +15,14 @@ from torch import Tensor
 from geomtp.geometry.box_pairs import BoxPairs, pairs_between, pairs_within
 from geomtp.geometry.rotated_boxes import enclosing_boxes, require_columns
 from geomtp.geometry.rotated_iou import frames, overlap_of_pairs
+from geomtp.geometry.threads import one_thread
 
 CANDIDATES_PER_BLOCK = 1 << 15
 """About how many pairs inside a block may have to be looked at."""
 
 
+@torch.no_grad()
+@one_thread()
 def rotated_nms(
     boxes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None = None
 ) -> Tensor:

@@ -8,6 +8,7 @@ measured in docs/decisions/0001-rotated-roi-align.md.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from geomtp.geometry.rotated_boxes import require_columns
+from geomtp.geometry.threads import one_thread
 from geomtp.types import SizeHW
+
+ROWS_AT_ONCE = 4096
+"""Sums made before they are put in their place, while they are in the cache."""
 
 
 def rotated_roi_align(
@@ -47,8 +52,9 @@ def rotated_roi_align(
         raise ValueError(f"features must have shape (B, C, H, W), got {tuple(features.shape)}")
     bins_hw = (output_size, output_size) if isinstance(output_size, int) else output_size
     rois = rois.to(torch.promote_types(rois.dtype, torch.float32))  # half is too coarse for pixels
-    samples = _samples(rois, bins_hw, spatial_scale, sampling_ratio)
-    cells, weights = _corners(samples, features.shape[2], features.shape[3])
+    with one_thread():
+        samples = _samples(rois, bins_hw, spatial_scale, sampling_ratio)
+        cells, weights = _corners(samples, features.shape[2], features.shape[3])
     pooled: Tensor = _WeightedSums.apply(
         features, cells, weights.to(features.dtype), samples.counts * 4, bins_hw
     )
@@ -136,48 +142,59 @@ class _WeightedSums(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(cells, weights, counts)
         ctx.features_shape = features.shape
-        sums = _sums_of_rows(_rows(features), cells, weights, counts)
-        return _maps(sums, bins_hw)
+        return _summed(_rows(features), cells, weights, counts, bins_hw)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         cells, weights, counts = ctx.saved_tensors
         batch, _, height, width = ctx.features_shape
-        # The transposed product: cell c sums the bins that read it.
-        bins = torch.repeat_interleave(counts).int()
+        # The transposed product: a cell sums the bins that read it.
         order = cells.argsort()
-        per_cell = torch.bincount(cells, minlength=batch * height * width)
-        sums = _sums_of_rows(
-            _rows(grad), bins.index_select(0, order), weights.index_select(0, order), per_cell
-        )
-        return _maps(sums, (height, width)), None, None, None, None
-
-
-def _sums_of_rows(rows: Tensor, index: Tensor, weights: Tensor, counts: Tensor) -> Tensor:
-    """(len(counts), C): sum b is over the next ``counts[b]`` entries of weights · rows[index]."""
-    first = (counts.cumsum(0) - counts).to(index.dtype)
-    return F.embedding_bag(index, rows, first, mode="sum", per_sample_weights=weights)
+        bins = torch.repeat_interleave(counts).int().index_select(0, order)
+        readers = torch.bincount(cells, minlength=batch * height * width)
+        sums = _summed(_rows(grad), bins, weights.index_select(0, order), readers, (height, width))
+        return sums, None, None, None, None
 
 
 def _rows(maps: Tensor) -> Tensor:
-    """(B, C, H, W) → (B · H · W, C), contiguous."""
-    return _transposed(maps.flatten(2)).flatten(0, 1)
+    """(B, C, H, W) → (B · H · W, C), contiguous; a view of maps that are channels_last."""
+    if maps.is_contiguous(memory_format=torch.channels_last):
+        return maps.permute(0, 2, 3, 1).flatten(0, 2)
+    rows = maps.new_empty(len(maps), maps.shape[2] * maps.shape[3], maps.shape[1])
+    _transpose_into(rows, maps.flatten(2))
+    return rows.flatten(0, 1)
 
 
-def _maps(rows: Tensor, size_hw: SizeHW) -> Tensor:
-    """(B · H · W, C) → (B, C, H, W), contiguous."""
-    images = rows.unflatten(0, (-1, size_hw[0] * size_hw[1]))
-    return _transposed(images).unflatten(2, size_hw)
+def _summed(
+    rows: Tensor, index: Tensor, weights: Tensor, counts: Tensor, size_hw: SizeHW
+) -> Tensor:
+    """(N, C, H, W) whose cell n, in the order of N, H, W, is the sum of the next ``counts[n]``
+    entries of weights · rows[index].
+    """
+    cells = size_hw[0] * size_hw[1]
+    sums = rows.new_empty(len(counts) // cells, rows.shape[1], cells)
+    together = max(1, ROWS_AT_ONCE // cells)
+    first = counts.cumsum(0) - counts
+    bounds = [*first[:: together * cells].tolist(), len(index)]
+    for k, (start, stop) in enumerate(itertools.pairwise(bounds)):
+        maps = sums[k * together : (k + 1) * together]
+        bags = first[k * together * cells :][: len(maps) * cells] - start
+        piece = F.embedding_bag(
+            index[start:stop],
+            rows,
+            bags.to(index.dtype),
+            mode="sum",
+            per_sample_weights=weights[start:stop],
+        )
+        _transpose_into(maps, piece.unflatten(0, (-1, cells)))
+    return sums.unflatten(2, size_hw)
 
 
-def _transposed(matrices: Tensor) -> Tensor:
-    """(N, P, Q) → (N, Q, P), contiguous."""
-    if len(matrices) > 16:
-        return matrices.transpose(1, 2).contiguous()
-    # Single matrices are transposed block by block, two to three times as fast.
-    count, rows, columns = matrices.shape
-    result = matrices.new_empty(count, columns, rows)
-    for source, target in zip(matrices, result, strict=True):
-        target.copy_(source.T)
-    return result
+def _transpose_into(targets: Tensor, sources: Tensor) -> None:
+    """Write sources (N, P, Q) to targets (N, Q, P)."""
+    if len(sources) > 16:
+        targets.copy_(sources.transpose(1, 2))
+        return
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source.T)  # a single matrix goes block by block, two to three times as fast
