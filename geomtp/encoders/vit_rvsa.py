@@ -76,7 +76,7 @@ class ViTRVSA(Encoder):
         position = torch.empty(1, self.grid_hw[0] * self.grid_hw[1], width)
         self.pos_embed = nn.Parameter(nn.init.trunc_normal_(position, std=0.02))
         self._global = [i for i in range(depth) if (i + 1) % global_every == 0]
-        rates = torch.linspace(0, drop_path, depth).tolist()
+        rates = [drop_path * index / max(1, depth - 1) for index in range(depth)]
         blocks = [
             Block(
                 attention=GlobalAttention(

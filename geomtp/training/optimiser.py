@@ -1,0 +1,75 @@
+"""AdamW with layer-wise learning-rate decay, and the cosine schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geomtp.encoders.encoder import Encoder
+
+WARMUP_START = 1e-6
+"""Factor of the learning rate at the first step of a warm-up."""
+
+
+def parameter_groups(
+    model: nn.Module,
+    encoder: Encoder,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    layer_decay: float | None = None,
+) -> list[dict[str, Any]]:
+    """Groups for AdamW, one per layer and kind; each has ``params``, ``names``, ``lr`` and more.
+
+    - encoder: the part of ``model`` whose layers are counted; what is outside learns at the full
+      rate
+    - layer_decay: a layer learns at ``layer_decay`` times the rate of the next one; None: all alike
+
+    Vectors, biases and position embeddings are not decayed towards zero. Relative position tables
+    are, as in the reference.
+    """
+    layers = {id(p): encoder.layer_of(name) for name, p in encoder.named_parameters()}
+    last = encoder.num_layers + 1
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        layer = last if layer_decay is None else layers.get(id(parameter), last)
+        decayed = not (parameter.ndim == 1 or name.endswith(".bias") or "pos_embed" in name)
+        scale = 1.0 if layer_decay is None else layer_decay ** (last - layer)
+        group = groups.setdefault(
+            (layer, decayed),
+            {
+                "params": [],
+                "names": [],
+                "lr": learning_rate * scale,
+                "weight_decay": weight_decay if decayed else 0.0,
+                "scale": scale,
+            },
+        )
+        group["params"].append(parameter)
+        group["names"].append(name)
+    return [groups[key] for key in sorted(groups)]
+
+
+def adamw(groups: Iterable[dict[str, Any]]) -> torch.optim.AdamW:
+    """AdamW as in the reference: betas 0.9 and 0.999, epsilon 1e-8."""
+    kept = [{k: v for k, v in group.items() if k not in ("names", "scale")} for group in groups]
+    return torch.optim.AdamW(kept, betas=(0.9, 0.999), eps=1e-8, fused=True)
+
+
+def learning_rate_factor(step: int, *, steps: int, warmup_steps: int = 0) -> float:
+    """Factor of the learning rate at ``step`` (from 0): linear warm-up, then cosine to zero."""
+    if step < warmup_steps:
+        return WARMUP_START + (1 - WARMUP_START) * step / max(1, warmup_steps - 1)
+    progress = (step - warmup_steps) / max(1, steps - warmup_steps)
+    return (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scale the gradients to at most ``max_norm`` together; their norm before."""
+    return torch.nn.utils.clip_grad_norm_(parameters, max_norm)
