@@ -3,9 +3,10 @@
     python -m benchmarks.rotated_ops [--threads N] [--quick]
 
 Boxes have sides of 20 to 100 pixels, any angle, and uniformly random centres. "Sparse" spreads
-them so that a box overlaps 0.4 others on average (objects of a large scene, after a good
-detector); "dense" puts 20 000 of them into 1000 × 1000 pixels, 2 000 into 300 × 300 and, for the
-matrix, 1000 × 1000 pairs into 300 × 300, where most enclosing boxes overlap (raw detector output).
+them so far that a box overlaps 0.8 others on average: objects of a large scene, as a good
+detector reports them. "Dense" puts 20 000 boxes into 1000 x 1000 pixels, 2 000 or twice 1000 (for
+the matrix) into 300 x 300, so that a box overlaps some 300 of 20 000, or every seventh: the raw
+output of a detector, of which suppression leaves one in thirty.
 
 The twins are shapely 2 (STRtree and ``intersection`` on whole arrays; its suppression is tried with
 several block lengths and the fastest counts), torchvision's compiled ``box_iou`` (not exact), and,

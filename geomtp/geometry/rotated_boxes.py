@@ -4,13 +4,15 @@ A rotated box is (cx, cy, w, h, angle): the centre and the two side lengths in p
 in radians by which the side of length w is turned away from the x axis, positive CLOCKWISE as seen
 in the image, because y points down::
 
-      0 ──────────▶ x                 angle = +30°: the w side falls to the right
-      │        ·  ╲
-      │     ·      ╲ --               u = w/2 · ( cos angle, sin angle)   half of the w side
-      ▼   -+  ╲       ·  ╲            v = h/2 · (-sin angle, cos angle)   half of the h side
-      y        ·  ╲  c    · +-
-                   ·  ╲  ·            corners   ++ = c + u + v     +- = c + u - v
-                       ++                       -- = c - u - v     -+ = c - u + v
+      0 ─────────────▶ x
+      │         --                       angle +30°: the w side falls to the right
+      │        ·    · · .
+      │       ·           · · .
+      ▼     -+         c        · · .    u = w/2 · ( cos angle, sin angle)   along w
+      y        · · .                  +- v = h/2 · (-sin angle, cos angle)   along h
+                     · · .           ·
+                           · · .    ·    ++ = c + u + v     +- = c + u - v
+                                 ++      -- = c - u - v     -+ = c - u + v
 
 Worked: (cx 50, cy 40, w 40, h 20, angle π/6) has u = (17.3205, 10), v = (-5, 8.6603), corners
 ++ (62.3205, 58.6603), +- (72.3205, 41.3397), -- (37.6795, 21.3397), -+ (27.6795, 38.6603).
