@@ -138,6 +138,9 @@ class Batch:
     - image_sizes_hw: height and width of each image before padding
     - source: the source's name
     - images_after: (B, C, H, W), the second date where there is one
+    - image_ids: what each image is called, unique within the source
+    - original_sizes_hw: sizes of the images in their files, where they were resized; labels are
+      then in original pixels (evaluation)
 
     Raises ValueError when lengths or shapes disagree.
     """
@@ -147,6 +150,8 @@ class Batch:
     image_sizes_hw: tuple[SizeHW, ...]
     source: str
     images_after: Tensor | None = None
+    image_ids: tuple[str, ...] = ()
+    original_sizes_hw: tuple[SizeHW, ...] | None = None
 
     def __post_init__(self) -> None:
         _check("images", self.images, (len(self.targets), None, None, None))
