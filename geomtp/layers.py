@@ -38,13 +38,14 @@ def _is_slow_product(features: Tensor) -> bool:
     )
 
 
-def recomputed(function: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
-    """``function(features)``, keeping only ``features`` for the backward pass.
+def recomputed(function: Callable[..., Tensor], *features: Tensor) -> Tensor:
+    """``function(*features)``, keeping only ``features`` for the backward pass.
 
     What the function saves is computed again there, up to its last operator: of "activation, then
-    linear layer" that is the activation alone, so it costs almost nothing and saves a copy.
+    linear layer" that is the activation alone, so it costs almost nothing and saves a copy. The
+    function must not draw random numbers.
     """
     if not torch.is_grad_enabled():
-        return function(features)
-    out: Tensor = checkpoint(function, features, use_reentrant=False, preserve_rng_state=False)
+        return function(*features)
+    out: Tensor = checkpoint(function, *features, use_reentrant=False, preserve_rng_state=False)
     return out

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geomtp.checkpoints import resize_relative_table
-from geomtp.layers import Linear
+from geomtp.layers import Linear, recomputed
 from geomtp.types import SizeHW
 
 
@@ -109,12 +109,19 @@ class RotatedVariedSizeWindowAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, H, W, D) to (B, H, W, D)."""
-        batch, height, breadth, width = tokens.shape
-        window, heads = self.window, self.num_heads
-        pad_h, pad_w = -height % window, -breadth % window
+        height, breadth = tokens.shape[1:3]
+        pad_h, pad_w = -height % self.window, -breadth % self.window
         top, left = pad_h // 2, pad_w // 2
         padding = (0, 0, left, pad_w - left, top, pad_h - top)
-        windows_h, windows_w = (height + pad_h) // window, (breadth + pad_w) // window
+        points = self._sampling_points(F.pad(tokens, padding), (height, breadth))
+        out = recomputed(self._attend, F.pad(self.qkv(tokens), padding), points)
+        return self.proj(out[:, top : top + height, left : left + breadth])
+
+    def _attend(self, qkv: Tensor, points: Tensor) -> Tensor:
+        """(B, Hp, Wp, D) from padded projections (B, Hp, Wp, 3·D) and sampling points."""
+        batch, height, breadth, width = qkv.shape
+        window, heads = self.window, self.num_heads
+        windows_h, windows_w = height // window, breadth // window
 
         def to_windows(maps: Tensor) -> Tensor:
             """(B·heads, C, Hp, Wp) to (B·windows, heads, window², C)."""
@@ -124,22 +131,17 @@ class RotatedVariedSizeWindowAttention(nn.Module):
                 batch * windows_h * windows_w, heads, window * window, -1
             )
 
-        points = self._sampling_points(F.pad(tokens, padding), (height, breadth))
         # (q/k/v, B·heads, head width, Hp, Wp)
-        qkv = F.pad(self.qkv(tokens), padding).unflatten(-1, (3, heads, width // heads))
-        qkv = qkv.permute(3, 0, 4, 5, 1, 2).flatten(1, 2)
-        query = to_windows(qkv[0].contiguous())
-        pairs = torch.cat([qkv[1], qkv[2]], dim=1)
+        query, *pair = qkv.unflatten(-1, (3, heads, -1)).permute(3, 0, 4, 5, 1, 2).flatten(1, 2)
+        query = to_windows(query.contiguous())
         # bilinear, zero outside
-        sampled = F.grid_sample(pairs, points.to(pairs.dtype), align_corners=True)
+        maps = torch.cat(pair, dim=1)
+        sampled = F.grid_sample(maps, points.to(maps.dtype), align_corners=True)
         key, value = to_windows(sampled).chunk(2, dim=-1)
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias(query))
         # (B, windows_h, windows_w, heads, window, window, C) to (B, Hp, Wp, heads·C)
         out = out.view(batch, windows_h, windows_w, heads, window, window, -1)
-        out = out.permute(0, 1, 4, 2, 5, 3, 6).reshape(
-            batch, windows_h * window, windows_w * window, width
-        )
-        return self.proj(out[:, top : top + height, left : left + breadth])
+        return out.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, breadth, width // 3)
 
     def _bias(self, query: Tensor) -> Tensor:
         """Relative terms (B·windows, heads, window², window²); they use the unscaled query."""
