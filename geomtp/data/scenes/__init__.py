@@ -1,0 +1,22 @@
+"""Embedded procedural overhead scenes: exact labels, no download, the same for the same seed."""
+
+from geomtp.data.scenes.chips import SCENE_CLASSES, chips
+from geomtp.data.scenes.embedded import EMBEDDED, EmbeddedSource, build_chips, labels_of_scene
+from geomtp.data.scenes.pairs import ChangePair, change_pair
+from geomtp.data.scenes.scene import CLASSES, KINDS, Scene, draw_scene, large_scene
+
+__all__ = [
+    "CLASSES",
+    "EMBEDDED",
+    "KINDS",
+    "SCENE_CLASSES",
+    "ChangePair",
+    "EmbeddedSource",
+    "Scene",
+    "build_chips",
+    "change_pair",
+    "chips",
+    "draw_scene",
+    "labels_of_scene",
+    "large_scene",
+]
