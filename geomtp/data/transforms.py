@@ -1,0 +1,229 @@
+"""From a row of a label store to an image and its targets: views for training, and for evaluation.
+
+All labels move with the image. What a view does not show is neither decoded nor, where the file
+format allows it, read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geomtp.data.objects import KeepRule, boxes_of, objects_in_view, rboxes_of
+from geomtp.data.photometric import (
+    PhotometricParameters,
+    distort,
+    distort_reference,
+    distort_values,
+)
+from geomtp.data.views import ViewParameters, read_view, semantic_view
+from geomtp.geometry import decode_rle
+from geomtp.geometry.rotated_boxes import Direction
+from geomtp.labels import ImageLabels, StoreInfo, semantic_map
+from geomtp.types import SizeHW, Targets
+
+_FLIPS: tuple[Direction | None, ...] = ("horizontal", "vertical", "diagonal", None)
+_MOST_VIEWS = 10  # drawn of one image in search of one with objects
+_STD_OF_BYTES = 57.0  # usual standard deviation of 8-bit photographs, in grey levels
+
+
+class Transform(ABC):
+    """Reads an image and its labels and prepares both.
+
+    ``labels_follow_image``: whether the targets come back in pixels of the image that comes back,
+    not in pixels of the file.
+    """
+
+    labels_follow_image: ClassVar[bool]
+
+    @abstractmethod
+    def __call__(
+        self,
+        labels: ImageLabels,
+        info: StoreInfo,
+        tasks: Collection[str],
+        rng: np.random.Generator,
+    ) -> tuple[Tensor, Targets]:
+        """The image, (C, H, W) float32 normalised by the store, and the targets of ``tasks``.
+
+        Raises OSError or ValueError naming a file that cannot be used.
+        """
+
+
+@dataclass(frozen=True)
+class TrainTransform(Transform):
+    """Mirrored, resized and cropped at random, colours distorted, at most ``size_px`` a side.
+
+    - resize_range: of the ratio r, drawn uniformly
+    - flip: left-right, top-bottom, both or neither, a quarter each
+    - photometric: distort brightness, contrast, saturation and hue
+    - reference_filtering: the objects that the paper's code keeps (``objects.KeepRule``)
+    - reference_photometric: the colours of the paper's code (``photometric.distort_reference``)
+    - resize_relative_to: "crop": the image's long side becomes r · size_px, whatever its size (the
+      paper); "image": the image is zoomed by r, for small objects in large images
+    - visible_fraction: how much of a box must be seen if its centre is not (``filtering``)
+
+    A view that lost all objects of its image is drawn anew, up to ten times, and then stays as it
+    is (the paper's code takes another image). Views smaller than ``size_px`` are not padded here.
+
+    Raises ValueError for settings that mean nothing.
+    """
+
+    size_px: int
+    resize_range: tuple[float, float] = (0.5, 2.0)
+    flip: bool = True
+    photometric: bool = True
+    reference_filtering: bool = False
+    reference_photometric: bool = False
+    resize_relative_to: Literal["crop", "image"] = "crop"
+    visible_fraction: float = 0.3
+
+    labels_follow_image: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        low, high = self.resize_range
+        if self.size_px < 1 or not 0 < low <= high:
+            raise ValueError(
+                f"size_px must be positive and resize_range rise from above 0, "
+                f"got {self.size_px} and {self.resize_range}"
+            )
+        if self.resize_relative_to not in ("crop", "image"):
+            raise ValueError(
+                f"resize_relative_to must be 'crop' or 'image', got {self.resize_relative_to!r}"
+            )
+        if not 0 <= self.visible_fraction <= 1:
+            raise ValueError(f"visible_fraction must lie in 0…1, got {self.visible_fraction}")
+
+    def __call__(
+        self,
+        labels: ImageLabels,
+        info: StoreInfo,
+        tasks: Collection[str],
+        rng: np.random.Generator,
+    ) -> tuple[Tensor, Targets]:
+        """A view of the image, (C, H, W) float32, and its targets in pixels of the view."""
+        rule = KeepRule(self.visible_fraction, self.reference_filtering)
+        for _ in range(_MOST_VIEWS):
+            view = self.draw(labels.size_hw, rng)
+            targets, lost = objects_in_view(labels, view, tasks, rule)
+            if not lost:
+                break
+        semantic = None
+        if "semantic" in tasks and has_semantic(labels):
+            semantic = semantic_view(labels, info.image_root, view)
+        targets = dataclasses.replace(targets, semantic=semantic, scene_class=labels.scene_class)
+        pixels, dtype = read_view(info.image_root / labels.image, view, range(len(info.mean)))
+        if self.photometric:
+            pixels = self._distorted(pixels, dtype, info, PhotometricParameters.draw(rng))
+        return normalised(pixels, info), targets
+
+    def draw(self, image_hw: SizeHW, rng: np.random.Generator) -> ViewParameters:
+        """A random view of an image of this size."""
+        flip = _FLIPS[rng.integers(4)] if self.flip else None
+        ratio = float(rng.uniform(*self.resize_range))
+        if self.resize_relative_to == "crop":
+            resized_hw = fitted(image_hw, int(self.size_px * ratio))
+        else:
+            resized_hw = _scaled(image_hw, ratio)
+        height, width = (min(self.size_px, side) for side in resized_hw)
+        y1 = int(rng.integers(resized_hw[0] - height + 1))
+        x1 = int(rng.integers(resized_hw[1] - width + 1))
+        return ViewParameters(image_hw, flip, resized_hw, (x1, y1, x1 + width, y1 + height))
+
+    def _distorted(
+        self,
+        pixels: NDArray[np.float32],
+        dtype: np.dtype[np.generic],
+        info: StoreInfo,
+        parameters: PhotometricParameters,
+    ) -> NDArray[np.float32]:
+        if dtype != np.uint8:
+            grey_level = np.array(info.std, dtype=np.float32) / np.float32(_STD_OF_BYTES)
+            return distort_values(pixels, parameters, grey_level)
+        if self.reference_photometric:
+            return distort_reference(pixels, parameters)
+        return distort(np.rint(pixels).astype(np.uint8), parameters).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class EvalTransform(Transform):
+    """The whole image, its long side made ``size_px`` (None: as it is); labels stay as in the file.
+
+    Raises ValueError for a size below 1.
+    """
+
+    size_px: int | None = None
+
+    labels_follow_image: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.size_px is not None and self.size_px < 1:
+            raise ValueError(f"size_px must be positive, got {self.size_px}")
+
+    def __call__(
+        self,
+        labels: ImageLabels,
+        info: StoreInfo,
+        tasks: Collection[str],
+        rng: np.random.Generator,
+    ) -> tuple[Tensor, Targets]:
+        """The image, (C, H, W) float32, and its targets in pixels of the file."""
+        resized_hw = fitted(labels.size_hw, self.size_px) if self.size_px else labels.size_hw
+        view = ViewParameters.whole(labels.size_hw, resized_hw)
+        pixels, _ = read_view(info.image_root / labels.image, view, range(len(info.mean)))
+        return normalised(pixels, info), whole_targets(labels, info, tasks)
+
+
+def whole_targets(labels: ImageLabels, info: StoreInfo, tasks: Collection[str]) -> Targets:
+    """The targets of ``tasks`` in pixels of the file; what the row does not hold is None."""
+    boxes = boxes_of(labels) if "instance" in tasks else None
+    rboxes = rboxes_of(labels) if "rotated" in tasks else None
+    semantic = None
+    if "semantic" in tasks and has_semantic(labels):
+        semantic = torch.from_numpy(semantic_map(labels, info.image_root))
+    masks = None
+    if boxes is not None and labels.rles is not None:
+        masks = decode_rle(labels.rles, labels.size_hw)
+    return Targets(
+        boxes=boxes,
+        box_labels=_tensor(labels.box_labels) if boxes is not None else None,
+        masks=masks,
+        rboxes=rboxes,
+        rbox_labels=_tensor(labels.rbox_labels) if rboxes is not None else None,
+        semantic=semantic,
+        scene_class=labels.scene_class,
+    )
+
+
+def has_semantic(labels: ImageLabels) -> bool:
+    """Whether a row holds semantic labels: a grey map, or masks to paint one from."""
+    return labels.semantic is not None or labels.rles is not None
+
+
+def normalised(pixels: NDArray[np.float32], info: StoreInfo) -> Tensor:
+    """(pixels − mean) / std by channel: (C, H, W) float32."""
+    mean = torch.tensor(info.mean, dtype=torch.float32)[:, None, None]
+    std = torch.tensor(info.std, dtype=torch.float32)[:, None, None]
+    return torch.from_numpy(pixels).sub(mean).div_(std)
+
+
+def fitted(image_hw: SizeHW, side_px: int) -> SizeHW:
+    """The size at which the image's long side is ``side_px``, its proportions kept."""
+    return _scaled(image_hw, side_px / max(image_hw))
+
+
+def _scaled(image_hw: SizeHW, factor: float) -> SizeHW:
+    height, width = (max(1, int(side * factor + 0.5)) for side in image_hw)
+    return (height, width)
+
+
+def _tensor(class_ids: NDArray[np.int64] | None) -> Tensor | None:
+    return None if class_ids is None else torch.from_numpy(class_ids)
