@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+from pathlib import Path
 from typing import Any
 
+from geomtp.encoders.efficientnet_lite import imagenet_file
 from geomtp.encoders.encoder import Encoder
 from geomtp.encoders.vit_rvsa import ViTRVSA
+from geomtp.encoders.weights import load_encoder_weights
 from geomtp.types import SizeHW
 
 
@@ -73,13 +77,46 @@ PRESETS = {
 }
 
 
-def create_encoder(
-    name: str, *, image_size: int | SizeHW, in_channels: int = 3, **options: Any
-) -> Encoder:
-    """The encoder of this name.
+IMAGENET = "imagenet"
 
-    Raises ValueError listing the known names.
+
+def create_encoder(
+    name: str,
+    *,
+    image_size: int | SizeHW,
+    in_channels: int = 3,
+    weights: str | Path | None = None,
+    **options: Any,
+) -> Encoder:
+    """The encoder of this name: one of ``PRESETS``, or any model of timm that fits.
+
+    - weights: None for random ones; "imagenet" for those of an installed package
+      (``tf_efficientnet_lite0``); else the path of a file, see ``load_encoder_weights``
+    - options: of ViTRVSA or TimmEncoder
+
+    Raises ValueError for an unknown name, options or weights that do not fit; FileNotFoundError
+    when the weights are not there.
     """
-    if name not in PRESETS:
-        raise ValueError(f"unknown encoder {name!r}; known: {', '.join(PRESETS)}")
-    return PRESETS[name](image_size=image_size, in_channels=in_channels, **options)
+    file = imagenet_file(name) if weights == IMAGENET else weights
+    if name in PRESETS:
+        encoder: Encoder = PRESETS[name](image_size=image_size, in_channels=in_channels, **options)
+    else:
+        encoder = _timm_encoder(name, image_size=image_size, in_channels=in_channels, **options)
+    if file is not None:
+        load_encoder_weights(encoder, file)
+    return encoder
+
+
+def _timm_encoder(name: str, **options: Any) -> Encoder:
+    # here, because importing timm takes seconds
+    from geomtp.encoders.timm_encoder import TimmEncoder
+    from geomtp.encoders.timm_models import close_timm_models, is_timm_model
+
+    if not is_timm_model(name):
+        ours = difflib.get_close_matches(name, PRESETS, n=2)
+        near = [*ours, *close_timm_models(name)]
+        hint = f"near it: {', '.join(near)}" if near else "timm has no model of a name near it"
+        raise ValueError(
+            f"unknown encoder {name!r}; known: {', '.join(PRESETS)} and the models of timm; {hint}"
+        )
+    return TimmEncoder(model=name, **options)

@@ -1,0 +1,199 @@
+"""Any model of timm with maps of strides 4, 8, 16, 32, and any plain ViT of patch 16, as encoder.
+
+timm: https://github.com/huggingface/pytorch-image-models (Wightman 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.layers.pos_embed_rel import resize_rel_pos_bias_table
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from geomtp.encoders.encoder import Encoder, pad_to_multiple
+from geomtp.encoders.timm_models import (
+    STRIDES,
+    build_timm_model,
+    layers_of_parameters,
+    level_indices,
+    recompute_activations,
+)
+from geomtp.encoders.vit_rvsa import PATCH_PX, ViTPyramid, adapt_channels
+from geomtp.types import FeaturePyramid, SizeHW
+
+SIZE_MULTIPLE = STRIDES[-1]
+
+
+class TimmEncoder(Encoder):
+    """A model of timm without what follows its last feature map, by the name that timm gives it.
+
+    Models that halve their maps step by step give those of strides 4, 8, 16, 32; plain vision
+    transformers of patch 16 the outputs of 4 evenly spread blocks, through the same small pyramid
+    as ViT + RVSA. The weights keep timm's names, so files of timm can be imported.
+
+    - image_size: side (or height and width) of the images that position tables are made for; other
+      sizes work too. A few models are bound to one size (CoAtNet, MaxViT, BEiT …): they see other
+      images in tiles of ``image_size``, padded with zeros
+    - drop_path: probability of skipping a branch of the last block
+    - activation_checkpointing: recompute blocks in the backward pass, to save memory
+    - download: load timm's pretrained weights, from its cache or the network; random ones otherwise
+
+    Raises ValueError when timm has no such model, when it has no such levels, or cannot take
+    ``image_size`` or an option.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        image_size: int | SizeHW,
+        in_channels: int = 3,
+        drop_path: float = 0.0,
+        activation_checkpointing: bool = False,
+        download: bool = False,
+    ) -> None:
+        super().__init__()
+        size_hw = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.name = model
+        self.in_channels = in_channels
+        self.tile_hw = _rounded_up(size_hw)
+        self.tiled = False
+        built = build_timm_model(
+            model,
+            pretrained=download,
+            in_chans=in_channels,
+            img_size=self.tile_hw,
+            drop_path_rate=drop_path,
+        )
+        reductions = [info["reduction"] for info in built.feature_info]
+        self.plain = len(set(reductions)) == 1
+        indices = level_indices(model, reductions)
+        self.out_channels = tuple(built.feature_info[i]["num_chs"] for i in indices)
+        self.strides = STRIDES
+        whole = set(built.state_dict())
+        self.indices = built.prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
+        self._pruned = whole - set(built.state_dict())
+        if activation_checkpointing:
+            recompute_activations(model, built)
+        self.model = built
+        self.pyramid = ViTPyramid(self.out_channels[0]) if self.plain else None
+        self._choose_tiling()
+        self._layers = layers_of_parameters(built, self.indices)
+        self.num_layers = max(self._layers.values())
+
+    def forward(self, images: Tensor) -> FeaturePyramid:
+        """Levels (B, C_i, ⌈H / stride⌉, ⌈W / stride⌉) of images (B, C, H, W)."""
+        height, width = images.shape[-2:]
+        images = pad_to_multiple(images, SIZE_MULTIPLE)
+        maps = self._maps_by_tiles(images) if self.tiled else self._maps(images)
+        levels = tuple(
+            level[:, :, : -(-height // stride), : -(-width // stride)]
+            for level, stride in zip(maps, STRIDES, strict=True)
+        )
+        return FeaturePyramid(levels, STRIDES)
+
+    def _maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        maps = self.model.forward_intermediates(
+            images, indices=self.indices, intermediates_only=True
+        )
+        return self.pyramid(tuple(maps)) if self.pyramid else tuple(maps)
+
+    def _maps_by_tiles(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The maps of each tile, put together; only what fills the last tiles is padded."""
+        height, width = self.tile_hw
+        rows, columns = -(-images.shape[-2] // height), -(-images.shape[-1] // width)
+        below, right = rows * height - images.shape[-2], columns * width - images.shape[-1]
+        images = nn.functional.pad(images, (0, right, 0, below))
+        tiles = images.unflatten(2, (rows, height)).unflatten(4, (columns, width))
+        # (B, C, rows, height, columns, width) to (B · rows · columns, C, height, width)
+        tiles = tiles.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+        levels = []
+        for level in self._maps(tiles):
+            split = level.unflatten(0, (-1, rows, columns)).permute(0, 3, 1, 4, 2, 5)
+            levels.append(split.flatten(4, 5).flatten(2, 3))  # (B, C_i, rows · h, columns · w)
+        return tuple(levels)
+
+    def _choose_tiling(self) -> None:
+        """Find out whether images of any size pass; else whether those of ``tile_hw`` do."""
+        height, width = self.tile_hw
+        self.tiled = self._refusal((height + 32, width + 64)) is not None
+        if not self.tiled:
+            return
+        if refusal := self._refusal(self.tile_hw):
+            usual_hw = "×".join(map(str, self.model.pretrained_cfg["input_size"][1:]))
+            raise ValueError(
+                f"timm's {self.name} cannot be an encoder for image_size {height}×{width} "
+                f"({refusal}); try {usual_hw}, its own size, or another model"
+            )
+
+    @torch.no_grad()
+    def _refusal(self, size_hw: SizeHW) -> str | None:
+        """What goes wrong with images of this size; tried without values, hence at no cost."""
+        was_training = self.training
+        tensors = {name: t.to("meta") for name, t in _tensors(self)}
+        images = torch.empty(1, self.in_channels, *size_hw, device="meta")
+        try:
+            # eval: statistics of batches stay as they are
+            pyramid = functional_call(self.eval(), tensors, (images,))
+        except Exception as error:  # models stop at assertions, shapes, indices …
+            return (str(error).splitlines() or [type(error).__name__])[0]
+        finally:
+            self.train(was_training)
+        found = [tuple(level.shape[1:]) for level in pyramid.levels]
+        expected = [
+            (channels, size_hw[0] // stride, size_hw[1] // stride)
+            for channels, stride in zip(self.out_channels, STRIDES, strict=True)
+        ]
+        return None if found == expected else f"its maps are {found}, not {expected}"
+
+    def layer_of(self, parameter_name: str) -> int:
+        """The group that timm counts a parameter to, 0 the stem; one more for the pyramid."""
+        return self._layers.get(parameter_name.removeprefix("model."), self.num_layers + 1)
+
+    def official_keys(self) -> dict[str, str]:
+        """Our state-dict keys and those of timm's files."""
+        return {key: key.removeprefix("model.") for key in self.state_dict()}
+
+    def official_ignored(self) -> dict[str, str]:
+        """What timm's files hold for classification."""
+        return dict.fromkeys(self._pruned, "behind the last feature map")
+
+    def fit_official(self, key: str, tensor: Tensor) -> Tensor:
+        """``tensor`` for our input channels and image size: the stem, tables of positions."""
+        first = self.model.pretrained_cfg["first_conv"]
+        stems = [first] if isinstance(first, str) else list(first or ())
+        if key in [f"model.{stem}.weight" for stem in stems]:
+            own = self.get_parameter(key)
+            return adapt_channels(tensor, own.shape[1]) if own[0].ndim == 3 else tensor
+        if key == "model.pos_embed" and self.plain and tensor.ndim == 3:
+            return self._positions(tensor, self.get_parameter(key))
+        if key.endswith("relative_position_bias_table"):
+            own = self.get_parameter(key)
+            window: Any = self.get_submodule(key.rpartition(".")[0]).window_size
+            return resize_rel_pos_bias_table(tensor, window, tuple(own.shape))
+        return tensor
+
+    def _positions(self, table: Tensor, own: Tensor) -> Tensor:
+        """``table`` (1, prefix + square grid, D) for our grid; as it is where it is not square."""
+        rows, columns = (side // PATCH_PX for side in self.tile_hw)
+        prefix = own.shape[1] - rows * columns
+        cells = table.shape[1] - prefix
+        if table.shape == own.shape or cells < 1 or math.isqrt(cells) ** 2 != cells:
+            return table
+        return resample_abs_pos_embed(table, [rows, columns], num_prefix_tokens=prefix)
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return chain(module.named_parameters(), module.named_buffers())
+
+
+def _rounded_up(size_hw: SizeHW) -> SizeHW:
+    """``size_hw`` up to multiples of the coarsest stride."""
+    height, width = (-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in size_hw)
+    return height, width

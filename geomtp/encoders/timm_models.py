@@ -1,0 +1,108 @@
+"""Asking timm for models: by name, for any image size, with their feature maps and layers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import timm
+from timm.models import group_parameters
+
+from geomtp.encoders.vit_rvsa import PATCH_PX
+from geomtp.types import SizeHW
+
+STRIDES = (4, 8, 16, 32)
+
+
+@runtime_checkable
+class GroupsParameters(Protocol):
+    """A model of timm that tells the layers of its parameters; few do not."""
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any] | Callable[[str], Any]:
+        """Patterns of parameter names, stem first."""
+        ...
+
+
+def is_timm_model(name: str) -> bool:
+    """Whether timm knows a model of this name, with or without the tag of its weights."""
+    return bool(timm.is_model(name))
+
+
+def close_timm_models(name: str) -> list[str]:
+    """The names of timm nearest to ``name``, best first; none where nothing is near."""
+    return difflib.get_close_matches(name, timm.list_models(), n=5)
+
+
+def build_timm_model(model: str, *, pretrained: bool, img_size: SizeHW, **options: Any) -> Any:
+    """The model, made for images of all sizes where that is possible.
+
+    Arguments that a model does not know are left out: ``img_size`` always, others where ``options``
+    holds the usual value. Raises ValueError.
+    """
+    if not is_timm_model(model):
+        near = ", ".join(close_timm_models(model)) or "none is near"
+        raise ValueError(f"timm {timm.__version__} has no model {model!r}; near it: {near}")
+    optional = dict(options)
+    try:
+        card = timm.get_pretrained_cfg(model)
+        if card is not None and card.fixed_input_size:
+            optional |= {"img_size": img_size, "dynamic_img_size": True, "strict_img_size": False}
+        while True:
+            try:
+                built = timm.create_model(model, pretrained=pretrained, **optional)
+                break
+            except TypeError as error:  # each model names the arguments that it does not take
+                refused = [name for name in optional if f"'{name}'" in str(error)]
+                if not refused or "unexpected keyword" not in str(error):
+                    raise
+                for name in refused:
+                    del optional[name]
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ValueError(f"timm cannot build {model} with {optional}: {error}") from error
+    for name, default in (("drop_path_rate", 0.0), ("in_chans", 3)):
+        if name not in optional and options[name] != default:
+            raise ValueError(f"timm's {model} has no {name}; leave it at {default}")
+    return built
+
+
+def level_indices(model: str, reductions: list[int]) -> list[int]:
+    """Which of a model's feature maps make the four levels. Raises ValueError."""
+    if len(set(reductions)) == 1:
+        if reductions[0] != PATCH_PX or len(reductions) < 4:
+            raise ValueError(
+                f"{model} has {len(reductions)} maps, all of stride {reductions[0]}: of such plain "
+                f"models only those of stride {PATCH_PX} with 4 blocks or more can be encoders"
+            )
+        return [(level + 1) * len(reductions) // 4 - 1 for level in range(4)]
+    if missing := [stride for stride in STRIDES if stride not in reductions]:
+        raise ValueError(
+            f"{model} has feature maps of strides {', '.join(map(str, reductions))}, but the "
+            f"decoders need {', '.join(map(str, STRIDES))}: {missing[0]} is missing"
+        )
+    last = {stride: index for index, stride in enumerate(reductions)}
+    return [last[stride] for stride in STRIDES]
+
+
+def recompute_activations(model: str, built: Any) -> None:
+    """Let ``built`` recompute its blocks in the backward pass. Raises ValueError if it cannot."""
+    try:
+        built.set_grad_checkpointing(True)
+    except (AssertionError, AttributeError) as error:
+        raise ValueError(
+            f"timm's {model} cannot recompute its activations; leave activation_checkpointing off"
+        ) from error
+
+
+def layers_of_parameters(built: Any, indices: list[int]) -> dict[str, int]:
+    """Parameter name → layer, 0 the stem: by timm's own groups, else one layer per feature map."""
+    groups: Any = built.group_matcher() if isinstance(built, GroupsParameters) else None
+    if groups is not None:
+        return group_parameters(built, groups, reverse=True)
+    modules = [built.feature_info[index]["module"] for index in indices]
+    layers, layer = {}, 0
+    for name, _ in built.named_parameters():
+        inside = [i + 1 for i, module in enumerate(modules) if name.startswith(f"{module}.")]
+        layer = max([layer, *inside])
+        layers[name] = layer
+    return layers
