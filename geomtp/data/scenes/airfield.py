@@ -21,7 +21,7 @@ BAND_M = 330.0
 def airfield(plan: Planner) -> None:
     """Bands along u, repeated: the apron lies near the image's centre."""
     plan.ground = ((0.40, 0.43, 0.27), (0.47, 0.45, 0.32))[int(plan.rng.integers(2))]
-    shift = plan.uniform(-45, 30)
+    shift = plan.uniform(-75, 25)
     bands = math.ceil(plan.reach_m / BAND_M) + 1
     for band in range(-bands, bands + 1):
         v = shift + band * BAND_M
@@ -118,11 +118,11 @@ def _buildings(plan: Planner, v: float) -> None:
     while u < plan.reach_m + 10:
         length, depth = plan.uniform(24, 42), plan.uniform(22, 36)
         kind = plan.rng.random()
-        if kind < 0.6:
+        if kind < 0.5:
             plan.lay(patch(APRON, length + 4, 46, 0.8), u + length / 2, v)
             turn = plan.rng.choice([0.0, math.pi / 2]) if length < 34 else 0.0
             plan.put(partial(hangar, length=length, width=depth), u + length / 2, v, turn)
-        elif kind < 0.8:
+        elif kind < 0.65:
             car_park(plan, Block(u, u + length, v - 20, v + 20))
         else:
             radius = plan.uniform(3.5, 5)
