@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geomtp.data.transforms import Transform
-from geomtp.labels import LabelStore
+from geomtp.labels import LabelStore, StoreInfo
 from geomtp.types import IGNORE, TASKS, Batch, SizeHW, Targets
 
 _STRIDE_PX = 32  # encoders take multiples of it
@@ -42,10 +42,11 @@ class StoreDataset:
     What is drawn at random depends on ``seed``, the epoch and the index only. Pickled, it is as
     small as the path of its store.
 
-    - skip_bad: warn of a file that cannot be used and take another image of the store in its place;
-      otherwise the error stops the run
+    - skip_bad: warn of a file that cannot be used and take another image of the store in its place
+      (evaluation: leave it out); otherwise the error stops the run
+    - mean, std: normalise by these instead of the store's
 
-    Raises ValueError for unknown tasks.
+    Raises ValueError for unknown tasks, or mean and std that do not go together.
     """
 
     store: LabelStore
@@ -53,17 +54,26 @@ class StoreDataset:
     tasks: Sequence[str]
     seed: int = 0
     skip_bad: bool = False
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         unknown = [task for task in self.tasks if task not in TASKS]
         if unknown:
             raise ValueError(f"unknown tasks {unknown}; known: {', '.join(TASKS)}")
+        _ = self.info  # checks mean and std
 
     def __len__(self) -> int:
         return len(self.store)
 
+    @property
+    def info(self) -> StoreInfo:
+        """The store's, with the mean and std that images are normalised by."""
+        own = self.store.info
+        return replace(own, mean=self.mean or own.mean, std=self.std or own.std)
+
     def get(self, epoch: int, index: int) -> Sample:
-        """Image ``index`` as it is seen in ``epoch``.
+        """Image ``index`` as it is seen in ``epoch``, or with ``skip_bad`` one that can be used.
 
         Raises OSError or ValueError naming a file that cannot be used.
         """
@@ -81,9 +91,22 @@ class StoreDataset:
             f"is its image folder {self.store.image_root} the right one?"
         )
 
+    def get_or_none(self, index: int) -> Sample | None:
+        """Image ``index`` itself; None, with a warning, if it cannot be used (``skip_bad``).
+
+        Raises like ``get``.
+        """
+        try:
+            return self._sample(index, np.random.default_rng((self.seed, 0, index)))
+        except (OSError, ValueError) as error:
+            if not self.skip_bad:
+                raise
+            warnings.warn(f"left out: {error}", stacklevel=2)
+            return None
+
     def _sample(self, index: int, rng: np.random.Generator) -> Sample:
         labels = self.store[index]
-        image, targets = self.transform(labels, self.store.info, self.tasks, rng)
+        image, targets = self.transform(labels, self.info, self.tasks, rng)
         return Sample(
             image=image,
             targets=targets,

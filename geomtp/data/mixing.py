@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -166,8 +166,8 @@ class _Failure:
 _Read = tuple[str, Sample | _Failure]
 
 
-class _Samples(Dataset[_Read]):
-    """The samples of several sources by key, each with its source."""
+class _Views(Dataset[_Read]):
+    """The training views of several sources by key, each with its source."""
 
     def __init__(self, datasets: Mapping[str, StoreDataset]) -> None:
         self._datasets = dict(datasets)
@@ -180,8 +180,21 @@ class _Samples(Dataset[_Read]):
             return source, _Failure(error)
 
 
+class _Images(Dataset[Sample | _Failure | None]):
+    """The images of one source by index; None for one to be left out."""
+
+    def __init__(self, dataset: StoreDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, index: int) -> Sample | _Failure | None:
+        try:
+            return self._dataset.get_or_none(index)
+        except (OSError, ValueError) as error:
+            return _Failure(error)
+
+
 def _batches(
-    read: Sequence[_Read], size_px: int | None, reference_label_padding: bool
+    read: Sequence[_Read], size_px: int, reference_label_padding: bool
 ) -> dict[str, Batch] | _Failure:
     """One batch of each source, or the first failure."""
     by_source: dict[str, list[Sample]] = {}
@@ -195,20 +208,28 @@ def _batches(
     }
 
 
-def _only_batch(read: Sequence[_Read]) -> Batch | _Failure:
-    """The batch of the one source, or the first failure."""
-    batches = _batches(read, None, False)
-    return batches if isinstance(batches, _Failure) else next(iter(batches.values()))
+def _batch(read: Sequence[Sample | _Failure | None], source: str) -> Batch | _Failure | None:
+    """The batch of those that are not left out, None of none, or the first failure."""
+    samples = []
+    for sample in read:
+        if isinstance(sample, _Failure):
+            return sample
+        if sample is not None:
+            samples.append(sample)
+    return collate(samples, source) if samples else None
 
 
 class _Loader(DataLoader[Any]):
-    """A data loader that raises an error of a worker as it was, without the worker's traceback."""
+    """A data loader that raises a worker's error as it was, without the worker's traceback, and
+    leaves out batches of nothing.
+    """
 
     def __iter__(self) -> Any:
         for batch in super().__iter__():
             if isinstance(batch, _Failure):
                 raise batch.error
-            yield batch
+            if batch is not None:
+                yield batch
 
 
 def train_loader(
@@ -230,7 +251,7 @@ def train_loader(
     if sizes != sampler.sizes:
         raise ValueError(f"the sampler was made for {sampler.sizes}, the data sets are {sizes}")
     collect = partial(_batches, size_px=size_px, reference_label_padding=reference_label_padding)
-    return _loader(datasets, sampler, collect, workers, pin_memory)
+    return _loader(_Views(datasets), sampler, collect, workers, pin_memory)
 
 
 def validation_loader(
@@ -246,24 +267,27 @@ def validation_loader(
     """A loader of this rank's share of ``dataset``: over all ranks each image comes exactly once.
 
     Nothing is padded or repeated, so shares may differ by one image and be empty. ``limit``: only
-    so many images, evenly spread. Iterating raises like ``train_loader``.
+    so many images, evenly spread. Raises ValueError for a batch size or limit below 1; iterating
+    raises like ``train_loader``.
     """
+    if batch_size < 1 or (limit is not None and limit < 1):
+        raise ValueError(f"batch_size and limit must be positive, got {batch_size} and {limit}")
     count = len(dataset) if limit is None else min(limit, len(dataset))
-    chosen = [(2 * i + 1) * len(dataset) // (2 * count) for i in range(count)]
-    keys = [(source, 0, chosen[i]) for i in share_of_rank(count, rank, world)]
-    steps = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
-    return _loader({source: dataset}, steps, _only_batch, workers)
+    spread = [(2 * i + 1) * len(dataset) // (2 * count) for i in range(count)]
+    own = [spread[i] for i in share_of_rank(count, rank, world)]
+    steps = [own[i : i + batch_size] for i in range(0, len(own), batch_size)]
+    return _loader(_Images(dataset), steps, partial(_batch, source=source), workers)
 
 
 def _loader(
-    datasets: Mapping[str, StoreDataset],
+    samples: Dataset[Any],
     steps: Any,
-    collect: Any,
+    collect: Callable[[Any], Any],
     workers: int,
     pin_memory: bool = False,
 ) -> DataLoader[Any]:
     return _Loader(
-        _Samples(datasets),
+        samples,
         batch_sampler=steps,
         collate_fn=collect,
         num_workers=workers,

@@ -47,11 +47,11 @@ class AxisView:
         INTER_LINEAR: no smoothing where the image shrinks.
         """
         step = 1.0 / (self.resized / self.length)
-        place = ((np.arange(self.start, self.stop) + 0.5) * step - 0.5).astype(np.float32)
+        place = (np.arange(self.start, self.stop) + 0.5) * step - 0.5
         place = np.clip(place, 0, self.length - 1)
         lower = np.floor(place).astype(np.int64)
         upper = np.minimum(lower + 1, self.length - 1)
-        return self._in_file(lower), self._in_file(upper), place - lower.astype(np.float32)
+        return self._in_file(lower), self._in_file(upper), (place - lower).astype(np.float32)
 
     def spans(self, starts: Positions, stops: Positions) -> tuple[Positions, Positions]:
         """The positions at which the pixels ``starts``…``stops − 1`` of the file are shown.
