@@ -1,0 +1,58 @@
+"""The scores of one source: of each of its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from geomtp.metrics.coco import CocoScore
+from geomtp.metrics.rotated import RotatedScore
+from geomtp.metrics.semantic import SemanticScore
+from geomtp.types import ClassMap, Predictions, Targets
+
+
+class SourceScores:
+    """Collects predictions and truth of one source; ``summary`` gives flat names and fractions.
+
+    Tasks that an image is not labelled for are left out for that image. Every process must ask for
+    the summary, and all get the same.
+    """
+
+    def __init__(self, classes: ClassMap, tasks: Sequence[str]) -> None:
+        self._classes = classes.names
+        self._semantic = SemanticScore(len(classes) + 1) if "semantic" in tasks else None
+        self._instance = CocoScore(classes.names) if "instance" in tasks else None
+        self._rotated = RotatedScore(classes.names) if "rotated" in tasks else None
+
+    def update(self, image_id: Hashable, predictions: Predictions, targets: Targets) -> None:
+        """Add one image; predictions and targets are in pixels of the same size."""
+        if self._semantic and targets.semantic is not None:
+            self._semantic.update(predictions.semantic, targets.semantic, image_id)
+        if self._instance and targets.boxes is not None:
+            self._instance.update(image_id, predictions, targets)
+        if self._rotated and targets.rboxes is not None:
+            self._rotated.update(image_id, predictions, targets)
+
+    def summary(self) -> dict[str, float]:
+        """Name → fraction: "semantic/miou", "mask/ap50", "rotated/ap50" and others.
+
+        Of each class too: "semantic/iou/CLASS" and "box/ap50/CLASS", mask and rotated alike.
+        """
+        summary: dict[str, float] = {}
+        if self._semantic:
+            semantic = self._semantic.compute()
+            named = ("background", *self._classes)
+            summary |= semantic.summary() | _of_classes("semantic/iou", named, semantic.iou)
+        if self._instance:
+            instance = self._instance.compute()
+            summary |= instance.summary()
+            for kind, scores in (("box", instance.box), ("mask", instance.mask)):
+                if scores is not None:
+                    summary |= _of_classes(f"{kind}/ap50", self._classes, scores.class_ap50)
+        if self._rotated:
+            rotated = self._rotated.compute()
+            summary |= rotated.summary() | _of_classes("rotated/ap50", self._classes, rotated.ap50)
+        return summary
+
+
+def _of_classes(name: str, classes: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    return {f"{name}/{c}": float(value) for c, value in zip(classes, values, strict=True)}
