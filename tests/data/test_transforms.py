@@ -1,0 +1,249 @@
+"""Training and evaluation transforms of stored images."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from geomtp.data.transforms import EvalTransform, TrainTransform, fitted
+from geomtp.geometry import decode_rle, mask_boxes
+from geomtp.labels import ImageLabels, StoreInfo, semantic_map
+from geomtp.rasters import write_raster
+from geomtp.types import TASKS
+from tests.data.stores import CLASSES, MEAN, STD, info_of, make_store, random_labels, smooth_image
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("made"), ((160, 240), (90, 90)), objects=8)
+
+
+def test_all_targets_of_a_view_have_its_size(store):
+    transform = TrainTransform(64)
+    for seed in range(10):
+        image, targets = transform(store[0], store.info, TASKS, np.random.default_rng(seed))
+        size_hw = tuple(image.shape[1:])
+        assert image.dtype == torch.float32
+        assert max(size_hw) <= 64
+        assert targets.masks.shape[1:] == targets.semantic.shape == size_hw
+        assert len(targets.boxes) == len(targets.rboxes) > 0
+        assert torch.equal(targets.boxes, mask_boxes(targets.masks))
+        assert torch.equal(targets.box_labels, targets.rbox_labels)
+        # Each mask pixel is of its class, or of a smaller object that lies on top.
+        for mask, label in zip(targets.masks, targets.box_labels, strict=True):
+            on_top = targets.masks[targets.masks.sum(dim=(1, 2)) <= mask.sum()].any(dim=0)
+            assert (targets.semantic[mask & ~on_top] == label + 1).all()
+        assert (targets.semantic[targets.masks.any(dim=0)] > 0).all()
+
+
+def test_the_same_draws_give_the_same_view(store):
+    def view(seed):
+        return TrainTransform(64)(store[0], store.info, TASKS, np.random.default_rng(seed))
+
+    (a, a_targets), (b, b_targets), (c, _) = view(1), view(1), view(2)
+    assert torch.equal(a, b)
+    for field in dataclasses.fields(a_targets):
+        one, other = getattr(a_targets, field.name), getattr(b_targets, field.name)
+        assert (one is None and other is None) or torch.equal(one, other)
+    assert a.shape != c.shape or not torch.equal(a, c)
+
+
+def test_views_do_not_depend_on_the_tasks(store):
+    def image(tasks):
+        return TrainTransform(64)(store[0], store.info, tasks, np.random.default_rng(3))[0]
+
+    assert torch.equal(image(TASKS), image(("semantic",)))
+    assert torch.equal(image(TASKS), image(("rotated",)))
+
+
+def test_draws_relative_to_the_crop_as_the_paper():
+    rng = np.random.default_rng(0)
+    views = [TrainTransform(448).draw((800, 800), rng) for _ in range(2000)]
+    sides = np.array([view.resized_hw[0] for view in views])
+    assert sides.min() >= 224
+    assert sides.max() <= 896
+    assert 0.30 < (sides < 448).mean() < 0.37  # r < 1 with probability one third
+    assert abs(sides.mean() - 1.25 * 448) < 10
+    flips = [view.flip for view in views]
+    for flip in ("horizontal", "vertical", "diagonal", None):
+        assert 430 < flips.count(flip) < 570, flip
+    assert all(
+        view.size_hw == (min(448, s), min(448, s)) for view, s in zip(views, sides, strict=True)
+    )
+    rights = [view.crop_xyxy[2] - view.resized_hw[1] for view in views if view.resized_hw[1] > 460]
+    assert max(rights) == 0  # the last column is reached
+    assert min(view.crop_xyxy[1] for view in views) == 0
+
+
+def test_draws_relative_to_the_image():
+    rng = np.random.default_rng(0)
+    transform = TrainTransform(448, resize_range=(0.8, 1.2), resize_relative_to="image", flip=False)
+    for _ in range(100):
+        view = transform.draw((3000, 5000), rng)
+        assert view.flip is None
+        assert view.size_hw == (448, 448)
+        assert 2400 <= view.resized_hw[0] <= 3600
+        assert abs(view.resized_hw[1] / view.resized_hw[0] - 5 / 3) < 1e-3
+
+
+def test_sizes_that_fit():
+    assert fitted((1024, 1024), 448) == (448, 448)
+    assert fitted((600, 800), 400) == (300, 400)
+    assert fitted((3, 1000), 100) == (1, 100)
+    assert fitted((101, 50), 200) == (200, 99)
+
+
+def one_object_store(folder) -> tuple[ImageLabels, StoreInfo]:
+    """A small object in the corner of an image that is four views wide."""
+    rng = np.random.default_rng(0)
+    Image.fromarray(smooth_image((64, 256), rng)).save(folder / "a.png")
+    labels = random_labels("a.png", (64, 256), 1, rng)
+    rboxes = np.array([[10, 32, 12, 8, 0]], np.float32)
+    from geomtp.geometry import encode_rle, masks_from_rboxes
+
+    masks = masks_from_rboxes(torch.from_numpy(rboxes), (64, 256))
+    return (
+        dataclasses.replace(
+            labels,
+            boxes=mask_boxes(masks).numpy(),
+            rboxes=rboxes,
+            rles=tuple(encode_rle(masks)),
+        ),
+        info_of(folder),
+    )
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_views_without_objects_are_drawn_anew(reference, tmp_path):
+    labels, info = one_object_store(tmp_path)
+    transform = TrainTransform(
+        64, (1.0, 1.0), resize_relative_to="image", reference_filtering=reference, flip=False
+    )
+    views = [transform(labels, info, TASKS, np.random.default_rng(i)) for i in range(40)]
+    found = [len(targets.boxes) for _, targets in views]
+    # One draw finds it with probability 16 / 193 or less, ten draws with 0.42 to 0.6.
+    assert 12 <= sum(found) <= 36
+    negatives = [targets for _, targets in views if len(targets.boxes) == 0]
+    assert all(len(targets.rboxes) == 0 for targets in negatives)
+    assert all(targets.masks.shape == (0, 64, 64) for targets in negatives)
+
+
+def test_images_without_objects_are_seen_at_once(tmp_path):
+    labels, info = one_object_store(tmp_path)
+    none = dataclasses.replace(
+        labels,
+        boxes=labels.boxes[:0],
+        box_labels=labels.box_labels[:0],
+        rles=(),
+        rboxes=labels.rboxes[:0],
+        rbox_labels=labels.rbox_labels[:0],
+    )
+    rng = np.random.default_rng(0)
+    transform = TrainTransform(64, photometric=False)
+    image, targets = transform(none, info, TASKS, rng)
+    after_one_draw = np.random.default_rng(0)
+    transform.draw(none.size_hw, after_one_draw)
+    assert rng.bit_generator.state == after_one_draw.bit_generator.state
+    assert targets.boxes.shape == (0, 4)
+    assert (targets.semantic == 0).all()
+    assert targets.semantic.shape == image.shape[1:]
+
+
+def test_unlabelled_tasks_stay_none(tmp_path):
+    labels, info = one_object_store(tmp_path)
+    bare = ImageLabels("a.png", labels.size_hw, scene_class=2)
+    for transform in (TrainTransform(64), EvalTransform()):
+        _, targets = transform(bare, info, TASKS, np.random.default_rng(0))
+        assert targets.scene_class == 2
+        for name in ("boxes", "box_labels", "masks", "rboxes", "rbox_labels", "semantic"):
+            assert getattr(targets, name) is None, name
+        _, targets = transform(labels, info, ("rotated",), np.random.default_rng(0))
+        assert targets.rboxes is not None
+        assert targets.boxes is targets.masks is targets.semantic is None
+        _, targets = transform(labels, info, ("semantic",), np.random.default_rng(0))
+        assert targets.semantic is not None
+        assert targets.boxes is targets.rboxes is None
+
+
+def test_values_are_normalised_by_channel(tmp_path):
+    pixels = np.zeros((20, 20, 3), np.uint8) + np.array([10, 100, 200], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    labels, info = ImageLabels("a.png", (20, 20)), info_of(tmp_path)
+    want = [(value - m) / s for value, m, s in zip((10, 100, 200), MEAN, STD, strict=True)]
+    plain = TrainTransform(16, photometric=False)
+    for transform in (EvalTransform(), plain):
+        image, _ = transform(labels, info, (), np.random.default_rng(0))
+        torch.testing.assert_close(image.amin(dim=(1, 2)), torch.tensor(want))
+        torch.testing.assert_close(image.amax(dim=(1, 2)), torch.tensor(want))
+
+
+def test_distorted_values_stay_bytes_and_differ_from_the_reference(store):
+    info = store.info
+    std = torch.tensor(info.std)[:, None, None]
+    mean = torch.tensor(info.mean)[:, None, None]
+    far = 0
+    for seed in range(80):
+        images = [
+            TrainTransform(64, reference_photometric=reference)(
+                store[0], info, (), np.random.default_rng(seed)
+            )[0]
+            for reference in (False, True)
+        ]
+        ours, theirs = (image * std + mean for image in images)
+        assert (ours - ours.round()).abs().max() < 1e-3
+        assert ours.min() > -1e-3
+        assert ours.max() < 255.001
+        far += bool((ours - theirs).abs().mean() > 10)
+    # Saturation (p ½) before any cast to bytes (p ⅜), or hue alone (p ¼), spoils the colours.
+    assert 0.1 * 80 <= far <= 0.29 * 80
+
+
+@pytest.mark.parametrize("dtype, channels", [(np.uint16, 3), (np.float32, 5), (np.uint8, 4)])
+def test_other_types_and_channel_counts(dtype, channels, tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = (rng.random((40, 50, channels)) * 200).astype(dtype)
+    write_raster(tmp_path / "a.tif", pixels)
+    info = StoreInfo("made", CLASSES, tmp_path, (100.0,) * channels, (60.0,) * channels)
+    labels = ImageLabels("a.tif", (40, 50))
+    image, _ = TrainTransform(32)(labels, info, TASKS, rng)
+    assert image.shape[0] == channels
+    assert torch.isfinite(image).all()
+    whole, _ = EvalTransform()(labels, info, TASKS, rng)
+    have = whole.permute(1, 2, 0) * 60 + 100
+    torch.testing.assert_close(have, torch.from_numpy(pixels.astype(np.float32)), atol=1e-3, rtol=0)
+
+
+def test_evaluation_keeps_labels_in_pixels_of_the_file(store):
+    labels = store[0]
+    rng = np.random.default_rng(0)
+    image, targets = EvalTransform(120)(labels, store.info, TASKS, rng)
+    assert image.shape == (3, 80, 120)
+    assert targets.boxes.numpy().tolist() == labels.boxes.tolist()
+    assert targets.rboxes.numpy().tolist() == labels.rboxes.tolist()
+    assert torch.equal(targets.masks, decode_rle(labels.rles, (160, 240)))
+    assert targets.semantic.tolist() == semantic_map(labels, store.image_root).tolist()
+    assert EvalTransform()(labels, store.info, TASKS, rng)[0].shape == (3, 160, 240)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size_px": 0},
+        {"size_px": 64, "resize_range": (2.0, 0.5)},
+        {"size_px": 64, "resize_range": (0.0, 1.0)},
+        {"size_px": 64, "resize_relative_to": "picture"},
+        {"size_px": 64, "visible_fraction": 1.5},
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings):
+    with pytest.raises(ValueError, match=r"size_px|resize_range|resize_relative_to|visible"):
+        TrainTransform(**settings)
+
+
+def test_a_size_below_one_is_refused():
+    with pytest.raises(ValueError, match="positive"):
+        EvalTransform(0)
