@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import torch
@@ -20,8 +19,10 @@ from geomtp.encoders.encoder import Encoder, pad_to_multiple
 from geomtp.encoders.timm_models import (
     STRIDES,
     build_timm_model,
+    drop_modules,
     layers_of_parameters,
     level_indices,
+    pruned,
     recompute_activations,
 )
 from geomtp.encoders.vit_rvsa import PATCH_PX, ViTPyramid, adapt_channels
@@ -77,13 +78,14 @@ class TimmEncoder(Encoder):
         self.out_channels = tuple(built.feature_info[i]["num_chs"] for i in indices)
         self.strides = STRIDES
         whole = set(built.state_dict())
-        self.indices = built.prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
-        self._pruned = whole - set(built.state_dict())
-        if activation_checkpointing:
-            recompute_activations(model, built)
+        self.indices = pruned(built, indices)
         self.model = built
         self.pyramid = ViTPyramid(self.out_channels[0]) if self.plain else None
         self._choose_tiling()
+        drop_modules(built, self._unused_parameters())
+        self._pruned = whole - set(built.state_dict())
+        if activation_checkpointing:
+            recompute_activations(model, built)
         self._layers = layers_of_parameters(built, self.indices)
         self.num_layers = max(self._layers.values())
 
@@ -129,28 +131,49 @@ class TimmEncoder(Encoder):
             usual_hw = "×".join(map(str, self.model.pretrained_cfg["input_size"][1:]))
             raise ValueError(
                 f"timm's {self.name} cannot be an encoder for image_size {height}×{width} "
-                f"({refusal}); try {usual_hw}, its own size, or another model"
+                f"({refusal}); try its own size, {usual_hw}, or another model"
             )
 
     @torch.no_grad()
     def _refusal(self, size_hw: SizeHW) -> str | None:
-        """What goes wrong with images of this size; tried without values, hence at no cost."""
-        was_training = self.training
-        tensors = {name: t.to("meta") for name, t in _tensors(self)}
-        images = torch.empty(1, self.in_channels, *size_hw, device="meta")
+        """What goes wrong with images of this size."""
         try:
-            # eval: statistics of batches stay as they are
-            pyramid = functional_call(self.eval(), tensors, (images,))
+            levels = self._levels_without_values(size_hw, _without_values(self.named_parameters()))
         except Exception as error:  # models stop at assertions, shapes, indices …
             return (str(error).splitlines() or [type(error).__name__])[0]
-        finally:
-            self.train(was_training)
-        found = [tuple(level.shape[1:]) for level in pyramid.levels]
+        found = [tuple(level.shape[1:]) for level in levels]
         expected = [
             (channels, size_hw[0] // stride, size_hw[1] // stride)
             for channels, stride in zip(self.out_channels, STRIDES, strict=True)
         ]
         return None if found == expected else f"its maps are {found}, not {expected}"
+
+    @torch.enable_grad()
+    def _unused_parameters(self) -> set[str]:
+        """Names of the model's parameters that no level depends on."""
+        learnt = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        parameters = _without_values(self.named_parameters())
+        leaves = [parameters[name].requires_grad_() for name in learnt]
+        levels = self._levels_without_values(self.tile_hw, parameters)
+        total = torch.stack([level.sum() for level in levels]).sum()
+        gradients = torch.autograd.grad(total, leaves, allow_unused=True)
+        pairs = zip(learnt, gradients, strict=True)
+        return {name.removeprefix("model.") for name, gradient in pairs if gradient is None}
+
+    def _levels_without_values(
+        self, size_hw: SizeHW, parameters: dict[str, Tensor]
+    ) -> tuple[Tensor, ...]:
+        """The levels of an image of this size, tensors with shapes alone: they cost nothing."""
+        was_training = self.training
+        images = torch.empty(1, self.in_channels, *size_hw, device="meta")
+        try:
+            # eval: statistics of batches are not written
+            pyramid = functional_call(
+                self.eval(), parameters | _without_values(self.named_buffers()), (images,)
+            )
+        finally:
+            self.train(was_training)
+        return pyramid.levels
 
     def layer_of(self, parameter_name: str) -> int:
         """The group that timm counts a parameter to, 0 the stem; one more for the pyramid."""
@@ -189,8 +212,8 @@ class TimmEncoder(Encoder):
         return resample_abs_pos_embed(table, [rows, columns], num_prefix_tokens=prefix)
 
 
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    return chain(module.named_parameters(), module.named_buffers())
+def _without_values(tensors: Iterator[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("meta") for name, tensor in tensors}
 
 
 def _rounded_up(size_hw: SizeHW) -> SizeHW:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import timm
 from timm.models import group_parameters
+from torch import nn
 
 from geomtp.encoders.vit_rvsa import PATCH_PX
 from geomtp.types import SizeHW
@@ -21,6 +22,17 @@ class GroupsParameters(Protocol):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any] | Callable[[str], Any]:
         """Patterns of parameter names, stem first."""
+        ...
+
+
+@runtime_checkable
+class Prunes(Protocol):
+    """A model of timm that cuts off what follows a feature map; older ones cannot all do it."""
+
+    def prune_intermediate_layers(
+        self, indices: list[int], prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """The indices of the same maps afterwards."""
         ...
 
 
@@ -82,6 +94,27 @@ def level_indices(model: str, reductions: list[int]) -> list[int]:
         )
     last = {stride: index for index, stride in enumerate(reductions)}
     return [last[stride] for stride in STRIDES]
+
+
+def pruned(built: Any, indices: list[int]) -> list[int]:
+    """Cut off what follows the last of these feature maps; their indices afterwards."""
+    if isinstance(built, Prunes):
+        return list(built.prune_intermediate_layers(indices, prune_norm=True, prune_head=True))
+    return indices
+
+
+def drop_modules(built: nn.Module, unused: set[str]) -> None:
+    """Take modules out of ``built`` all of whose parameters are named in ``unused``.
+
+    An unused parameter beside used ones stays, and is frozen.
+    """
+    for name, module in list(built.named_modules()):
+        held = {f"{name}.{key}" for key, _ in module.named_parameters()}
+        if held and held <= unused:
+            built.set_submodule(name, nn.Identity())
+            unused = unused - held
+    for name in unused:
+        built.get_parameter(name).requires_grad_(False)
 
 
 def recompute_activations(model: str, built: Any) -> None:
