@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -227,7 +228,8 @@ class _Loader(DataLoader[Any]):
     def __iter__(self) -> Any:
         for batch in super().__iter__():
             if isinstance(batch, _Failure):
-                raise batch.error
+                # A copy: an error that this frame holds holds this frame, and with it the workers.
+                raise copy(batch.error)
             if batch is not None:
                 yield batch
 

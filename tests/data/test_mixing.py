@@ -235,9 +235,8 @@ def test_an_unusable_image_ends_the_loading_in_one_sentence(workers, stores, tmp
     store = LabelStore.open(stores["sota"].path, image_root=tmp_path)
     datasets = {"sota": StoreDataset(store, TrainTransform(64), TASKS)}
     sampler = StepSampler({"sota": 3}, {"sota": 1}, 3)
-    with pytest.raises(FileNotFoundError, match=r"\.png does not exist") as error:
+    with pytest.raises(FileNotFoundError, match=r"\A[^\n]*\.png does not exist[^\n]*\Z"):
         list(train_loader(datasets, sampler, size_px=64, workers=workers))
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])
