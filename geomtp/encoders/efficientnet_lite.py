@@ -58,7 +58,7 @@ def imagenet_file(encoder_name: str) -> Path:
     if encoder_name.split(".")[0] != IMAGENET_MODEL:
         raise ValueError(
             f"no package carries ImageNet weights of {encoder_name!r}, only of {IMAGENET_MODEL!r}; "
-            f"give weights= the path of a file"
+            f"give weights= the path of a file or, for models of timm, download=True"
         )
     package = importlib.util.find_spec(PACKAGE)  # found, not imported: nothing of it runs
     folders = list(package.submodule_search_locations or ()) if package else []

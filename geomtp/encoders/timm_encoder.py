@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.layers.pos_embed_rel import resize_rel_pos_bias_table
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -197,9 +196,8 @@ class TimmEncoder(Encoder):
         if key == "model.pos_embed" and self.plain and tensor.ndim == 3:
             return self._positions(tensor, self.get_parameter(key))
         if key.endswith("relative_position_bias_table"):
-            own = self.get_parameter(key)
             window: Any = self.get_submodule(key.rpartition(".")[0]).window_size
-            return resize_rel_pos_bias_table(tensor, window, tuple(own.shape))
+            return _window_table(tensor, self.get_parameter(key), window)
         return tensor
 
     def _positions(self, table: Tensor, own: Tensor) -> Tensor:
@@ -210,6 +208,30 @@ class TimmEncoder(Encoder):
         if table.shape == own.shape or cells < 1 or math.isqrt(cells) ** 2 != cells:
             return table
         return resample_abs_pos_embed(table, [rows, columns], num_prefix_tokens=prefix)
+
+
+def _window_table(table: Tensor, own: Tensor, window_hw: SizeHW) -> Tensor:
+    """Relative positions of a square window for our window, bicubic; as they are where in doubt.
+
+    Tables are (positions of rows and columns, then of other tokens; heads) or (heads, rows,
+    columns).
+    """
+    rows, columns = (2 * side - 1 for side in window_hw)
+    if table.shape == own.shape or table.ndim not in (2, 3):
+        return table
+    if table.ndim == 3:
+        return _bicubic(table, rows, columns)
+    others = len(own) - rows * columns
+    side = math.isqrt(max(0, len(table) - others))
+    if side * side + others != len(table):
+        return table
+    images = table[: side * side].T.unflatten(1, (side, side))  # (heads, rows, columns)
+    resized = _bicubic(images, rows, columns).flatten(1).T
+    return torch.cat((resized, table[side * side :]))
+
+
+def _bicubic(images: Tensor, rows: int, columns: int) -> Tensor:
+    return nn.functional.interpolate(images[None], (rows, columns), mode="bicubic")[0]
 
 
 def _without_values(tensors: Iterator[tuple[str, Tensor]]) -> dict[str, Tensor]:

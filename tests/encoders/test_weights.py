@@ -1,0 +1,189 @@
+"""Pretrained weights into encoders: files of ours and of others, misfits told in a sentence."""
+
+import logging
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from geomtp.checkpoints import save_weights
+from geomtp.encoders.encoder import Encoder
+from geomtp.encoders.presets import create_encoder
+from geomtp.encoders.timm_encoder import TimmEncoder
+from geomtp.encoders.vit_rvsa import ViTRVSA
+from geomtp.encoders.weights import load_encoder_weights
+
+
+def tiny(image_size=64, width=32, **options):
+    return ViTRVSA(
+        image_size=image_size,
+        width=width,
+        depth=4,
+        num_heads=2,
+        global_every=2,
+        out_blocks=(0, 1, 2, 3),
+        **options,
+    )
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.values(), b.values(), strict=True))
+
+
+@pytest.mark.parametrize("build", [tiny, lambda: TimmEncoder(model="test_vit", image_size=64)])
+def test_our_own_encoder_files(tmp_path, build):
+    torch.manual_seed(0)
+    source, target = build(), build()
+    save_weights(source.state_dict(), tmp_path / "e.safetensors", {"kind": "encoder"})
+    report = load_encoder_weights(target, tmp_path / "e.safetensors")
+    assert same(source.state_dict(), target.state_dict())
+    assert (report.missing, report.unexpected, report.interpolated) == ((), (), ())
+    assert set(report.used) == set(target.state_dict())
+
+
+def test_the_encoder_of_a_whole_model_file(tmp_path):
+    torch.manual_seed(0)
+    source = TimmEncoder(model="test_vit", image_size=64)
+    weights = {f"encoder.{key}": tensor for key, tensor in source.state_dict().items()}
+    weights["decoders.semantic.conv.weight"] = torch.zeros(2)
+    save_weights(weights, tmp_path / "m.safetensors", {"kind": "model"})
+    target = create_encoder("test_vit", image_size=64, weights=tmp_path / "m.safetensors")
+    assert same(source.state_dict(), target.state_dict())
+    report = load_encoder_weights(target, tmp_path / "m.safetensors")
+    assert report.prefix == "encoder."
+    assert list(report.ignored) == ["decoders.semantic.conv.weight"]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_files_of_timm(tmp_path, suffix, caplog):
+    torch.manual_seed(0)
+    model = timm.create_model("test_efficientnet").eval()
+    path = tmp_path / f"timm{suffix}"
+    if suffix == ".pth":
+        torch.save(model.state_dict(), path)
+    else:
+        from safetensors.torch import save_file
+
+        save_file(model.state_dict(), path)
+    with caplog.at_level(logging.INFO, logger="geomtp"):
+        encoder = create_encoder("test_efficientnet", image_size=64, weights=str(path)).eval()
+    assert "used" in caplog.text
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        _, maps = model.forward_intermediates(images)
+        for level, expected in zip(encoder(images).levels, maps[1:], strict=True):
+            torch.testing.assert_close(level, expected)
+    report = load_encoder_weights(encoder, path)
+    assert (report.missing, report.unexpected) == ((), ())
+    assert {"classifier.weight", "conv_head.weight"} <= set(report.ignored)
+
+
+def test_rgb_weights_for_four_channels(tmp_path):
+    torch.manual_seed(0)
+    model = timm.create_model("test_efficientnet")
+    torch.save(model.state_dict(), tmp_path / "rgb.pth")
+    encoder = TimmEncoder(model="test_efficientnet", image_size=64, in_channels=4)
+    report = load_encoder_weights(encoder, tmp_path / "rgb.pth")
+    old, new = model.conv_stem.weight, encoder.model.conv_stem.weight
+    torch.testing.assert_close(new, 0.75 * old[:, [0, 1, 2, 0]])
+    assert report.interpolated == (
+        ("model.conv_stem.weight", tuple(old.shape), (old.shape[0], 4, 3, 3)),
+    )
+
+
+def test_positions_of_a_plain_vit_for_another_image_size(tmp_path):
+    torch.manual_seed(0)
+    source = TimmEncoder(model="test_vit", image_size=64)
+    with torch.no_grad():  # a slope downwards is a slope in any size
+        rows = torch.arange(4.0).repeat_interleave(4)[:, None]
+        source.model.pos_embed[0, 1:] = rows
+        source.model.pos_embed[0, 0] = 7.0
+    save_weights(source.state_dict(), tmp_path / "e.safetensors", {"kind": "encoder"})
+    target = TimmEncoder(model="test_vit", image_size=(128, 64))
+    report = load_encoder_weights(target, tmp_path / "e.safetensors")
+    width = target.out_channels[0]
+    assert report.interpolated == (("model.pos_embed", (1, 17, width), (1, 33, width)),)
+    table = target.model.pos_embed[0, 1:].detach().unflatten(0, (8, 4))
+    assert torch.equal(target.model.pos_embed[0, 0], torch.full((width,), 7.0))
+    torch.testing.assert_close(table[3:5, :, 0], torch.tensor([[1.25] * 4, [1.75] * 4]))
+    assert float((table[1:] - table[:-1]).min()) > 0
+
+
+def test_relative_positions_of_windows_for_another_image_size(tmp_path):
+    torch.manual_seed(0)
+    source = TimmEncoder(model="test_coatnet", image_size=64)
+    name = next(k for k in source.state_dict() if k.endswith("relative_position_bias_table"))
+    heads = source.get_parameter(name).shape[1]
+    with torch.no_grad():  # window 4 × 4: 7 × 7 positions, a slope along the rows
+        source.get_parameter(name)[:] = torch.arange(7.0).repeat_interleave(7)[:, None]
+    save_weights(source.state_dict(), tmp_path / "e.safetensors", {"kind": "encoder"})
+    target = TimmEncoder(model="test_coatnet", image_size=(64, 96))
+    report = load_encoder_weights(target, tmp_path / "e.safetensors")
+    assert (name, (49, heads), (77, heads)) in report.interpolated
+    assert all(row[0].endswith("position_bias_table") for row in report.interpolated)
+    assert report.missing == ()
+    table = target.get_parameter(name).detach().unflatten(0, (7, 11))
+    torch.testing.assert_close(table[:, :, 0], torch.arange(7.0)[:, None].expand(7, 11))
+
+
+def test_vit_rvsa_for_another_image_size_and_more_channels(tmp_path):
+    torch.manual_seed(0)
+    source = tiny(64)
+    save_weights(source.state_dict(), tmp_path / "e.safetensors", {"kind": "encoder"})
+    target = tiny(96, in_channels=4)
+    report = load_encoder_weights(target, tmp_path / "e.safetensors")
+    resized = {key for key, _, _ in report.interpolated}
+    assert {"pos_embed", "patch_embed.proj.weight"} < resized
+    assert report.missing == report.unexpected == ()
+
+
+def test_another_encoder_is_refused_with_names_and_shapes(tmp_path):
+    path = tmp_path / "resnet.pth"
+    torch.save(timm.create_model("resnet18").state_dict(), path)
+    encoder = TimmEncoder(model="test_vit", image_size=64)
+    before = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
+    message = (
+        r"holds 0 of the \d+ weights of this TimmEncoder: expected cls_token \(1, 1, 64\), .*; "
+        r"found conv1.weight \(64, 3, 7, 7\), "
+    )
+    with pytest.raises(ValueError, match=message):
+        load_encoder_weights(encoder, path)
+    assert same(before, encoder.state_dict())
+
+
+def test_another_width_is_refused_with_names_and_shapes(tmp_path):
+    save_weights(tiny(width=32).state_dict(), tmp_path / "e.safetensors", {"kind": "encoder"})
+    encoder = tiny(width=64)
+    before = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
+    message = r"do not fit into ViTRVSA .*pos_embed: the file has \(1, 16, 32\), the module \(1, 16"
+    with pytest.raises(ValueError, match=message):
+        load_encoder_weights(encoder, tmp_path / "e.safetensors")
+    assert same(before, encoder.state_dict())
+
+
+def test_a_few_common_names_are_not_enough(tmp_path):
+    encoder = TimmEncoder(model="resnet18", image_size=64)
+    save_weights({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "w.safetensors", {})
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "w.pth")
+    for name in ("w.safetensors", "w.pth"):
+        with pytest.raises(ValueError, match=r"holds \d of the 120 weights"):
+            load_encoder_weights(encoder, tmp_path / name)
+
+
+def test_files_that_are_not_there():
+    with pytest.raises(FileNotFoundError, match="no weights at nowhere"):
+        create_encoder("vit_t_rvsa", image_size=64, weights="nowhere.pth")
+
+
+def test_encoders_without_official_names_say_so(tmp_path):
+    class Plain(Encoder):
+        def forward(self, images):
+            raise NotImplementedError
+
+        def layer_of(self, parameter_name):
+            return 0
+
+    torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="Plain cannot take weights"):
+        load_encoder_weights(Plain(), tmp_path / "w.pth")
