@@ -188,11 +188,12 @@ class TimmEncoder(Encoder):
 
     def fit_official(self, key: str, tensor: Tensor) -> Tensor:
         """``tensor`` for our input channels and image size: the stem, tables of positions."""
-        first = self.model.pretrained_cfg["first_conv"]
+        first = self.model.pretrained_cfg.get("first_conv")
         stems = [first] if isinstance(first, str) else list(first or ())
-        if key in [f"model.{stem}.weight" for stem in stems]:
-            own = self.get_parameter(key)
-            return adapt_channels(tensor, own.shape[1]) if own[0].ndim == 3 else tensor
+        if key in [f"model.{stem}.weight" for stem in stems] and tensor.ndim == 4:
+            channels = self.get_parameter(key).shape[1]
+            # stems that fold pixels into channels are left as they are
+            return adapt_channels(tensor, channels) if channels == self.in_channels else tensor
         if key == "model.pos_embed" and self.plain and tensor.ndim == 3:
             return self._positions(tensor, self.get_parameter(key))
         if key.endswith("relative_position_bias_table"):
