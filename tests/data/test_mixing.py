@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import signal
 from collections import Counter
 
@@ -198,6 +199,15 @@ def test_batches_do_not_depend_on_the_workers(stores):
         assert_same_batches(one, other)
     for one, other in zip(alone, several, strict=True):  # the workers persist
         assert_same_batches(one, other)
+
+
+def test_what_travels_to_workers_is_small(stores):
+    batches = loader(stores, workers=0)
+    text = pickle.dumps((batches.dataset, batches.collate_fn, batches.worker_init_fn))
+    assert len(text) < 3000
+    dataset, collect, _ = pickle.loads(text)
+    step = next(iter(batches.batch_sampler))
+    assert_same_batches(collect([dataset[key] for key in step]), next(iter(batches)))
 
 
 def test_resuming_is_starting_at_a_later_step(stores):
