@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,6 +120,26 @@ def pretrain_mtp(config: PretrainMTP, say: Say = print) -> RunResult:
     if trainer.is_global_zero:
         draw_curves(headline_metrics(folder), folder.path / "curves.png")
     return RunResult(folder, validation.scores, trainer.global_step, interruption.stopped)
+
+
+def story_of(result: RunResult) -> str:
+    """What to tell the user at the end: the scores, where things lie, how to go on."""
+    folder = result.folder
+    if result.stopped:
+        return (
+            f"stopped after step {result.steps}; nothing is lost. Go on with:\n"
+            f"  geomtp pretrain mtp --config {folder.config} --resume"
+        )
+    lines = [f"{'source':<20}" + "".join(f"{name:>16}" for name in HEADLINES)]
+    for source, scores in result.scores.items():
+        figures = (scores.get(name, math.nan) for name in HEADLINES)
+        lines.append(f"{source:<20}" + "".join(f"{value:>16.3f}" for value in figures))
+    lines += [
+        f"model     {folder.model}",
+        f"encoder   {folder.encoder}",
+        f"pictures  {folder.pictures}",
+    ]
+    return "\n".join(lines)
 
 
 def headline_metrics(folder: RunFolder) -> dict[str, list[tuple[int, float]]]:

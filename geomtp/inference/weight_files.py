@@ -1,0 +1,108 @@
+"""Weight files: what they hold, official weights into ours, ours under official names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from geomtp.checkpoints import (
+    export_official,
+    import_official,
+    read_foreign,
+    read_weights,
+    replacing,
+    save_weights,
+)
+from geomtp.encoders.presets import create_encoder
+from geomtp.encoders.weights import load_encoder_weights
+from geomtp.model import load, save
+
+
+def inspect(path: str | Path) -> str:
+    """A few lines on what the file at ``path`` holds: kind, tensors, size, first parts of names."""
+    kind = "foreign weights"
+    try:
+        tensors, info = read_weights(path)
+        kind = f"geomtp {info.get('kind', 'weights')}"
+    except ValueError:
+        tensors, info = read_foreign(path), {}
+    elements = sum(tensor.numel() for tensor in tensors.values())
+    parts = Counter(".".join(key.split(".")[:2]) for key in tensors)
+    lines = [f"{path}: {kind}, {len(tensors)} tensors, {elements / 1e6:.2f} M numbers"]
+    if "encoder" in info:
+        lines.append(f"encoder {info['encoder']}, made for {info['image_size']} px")
+    if "model" in info:
+        sources = info["model"]["sources"]
+        lines.append(f"encoder {info['model']['encoder']}, sources {', '.join(sources)}")
+    for part, count in parts.most_common(40):
+        example = next(key for key in tensors if key.startswith(part))
+        lines.append(f"  {part:<40} {count:>4} tensors, {example} {tuple(tensors[example].shape)}")
+    return "\n".join(lines)
+
+
+def import_weights(
+    path: str | Path,
+    out: str | Path,
+    *,
+    encoder: str | None = None,
+    image_size: int = 224,
+    in_channels: int = 3,
+    like: str | Path | None = None,
+) -> str:
+    """Read official weights from ``path`` and write them to ``out`` as ours; the import's report.
+
+    - encoder: take the encoder alone; ``image_size`` and ``in_channels`` are what it is made for
+    - like: a whole-model file of ours with the settings (sources, widths) of the official model
+
+    Raises ValueError when neither or both are given, or the weights do not fit.
+    """
+    if (encoder is None) == (like is None):
+        raise ValueError("say what to make: --encoder NAME for the encoder alone, or --like MODEL")
+    if like is not None:
+        model = load(like)
+        report = import_official(read_foreign(path), model)
+        save(model, out)
+        return str(report)
+    assert encoder is not None
+    made = create_encoder(encoder, image_size=image_size, in_channels=in_channels)
+    report = load_encoder_weights(made, path)
+    info = {
+        "kind": "encoder",
+        "encoder": encoder,
+        "image_size": image_size,
+        "in_channels": in_channels,
+        "encoder_options": {},
+    }
+    save_weights(made.state_dict(), out, info)
+    return str(report)
+
+
+def export(path: str | Path, out: str | Path) -> str:
+    """Write our model or encoder at ``path`` to ``out`` under official names; what was written.
+
+    ``out`` ends in ``.pth`` ({"state_dict": …}, as the reference loads it) or ``.safetensors``.
+    """
+    out = Path(out)
+    _, info = read_weights(path)
+    if info.get("kind") == "encoder":
+        module: torch.nn.Module = create_encoder(
+            info["encoder"],
+            image_size=info["image_size"],
+            in_channels=info["in_channels"],
+            weights=path,
+            **info["encoder_options"],
+        )
+    else:
+        module = load(path)
+    tensors = {key: tensor.contiguous() for key, tensor in export_official(module).items()}
+    if out.suffix not in (".pth", ".safetensors"):
+        raise ValueError(f"official weights go to a .pth or a .safetensors file, got {out.name}")
+    with replacing(out) as part:
+        if out.suffix == ".pth":
+            torch.save({"state_dict": tensors}, part)
+        else:
+            save_file(tensors, part)
+    return f"{len(tensors)} tensors under official names in {out}"

@@ -1,0 +1,153 @@
+"""A recipe and flags into one typed dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+Settings = TypeVar("Settings")
+
+LISTED = ("tasks", "sources")
+"""Flags that take names separated by commas."""
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package, without ``.yaml``."""
+    folder = files("geomtp.recipes")
+    return sorted(
+        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
+    )
+
+
+def recipe_text(name: str) -> str:
+    """The text of a recipe: one of the package by name, or a file by path.
+
+    Raises FileNotFoundError naming the known ones.
+    """
+    bare = name.removesuffix(".yaml")
+    if Path(name).is_file():
+        return Path(name).read_text(encoding="utf-8")
+    if bare not in recipe_names():
+        raise FileNotFoundError(
+            f"no recipe {name!r}: neither a file nor one of {', '.join(recipe_names())}"
+        )
+    return (files("geomtp.recipes") / f"{bare}.yaml").read_text(encoding="utf-8")
+
+
+def recipe_title(name: str) -> str:
+    """The first comment line of a recipe."""
+    return recipe_text(name).splitlines()[0].lstrip("# ")
+
+
+def parser_of(kind: type[Settings], program: str) -> ArgumentParser:
+    """A parser with a flag for each field of ``kind``, and ``--config``."""
+    parser = ArgumentParser(prog=program, exit_on_error=False, description=_first_line(kind))
+    parser.add_argument("--config", help="a recipe: a name (see `geomtp recipes`) or a YAML file")
+    parser.add_class_arguments(kind, as_group=False)
+    return parser
+
+
+def fill(kind: type[Settings], arguments: Sequence[str], program: str) -> Settings:
+    """The settings of a run, from ``--config`` (if given) and flags, which override it.
+
+    Raises ValueError in one sentence: an unknown field names the nearest known one, a value of the
+    wrong type says what was expected. Raises FileNotFoundError for an unknown recipe.
+    """
+    parser = parser_of(kind, program)
+    flags = _as_values(list(arguments), kind)
+    recipe, flags = _taken_out(flags, "--config")
+    try:
+        base = None
+        if recipe is not None:
+            base = parser.parse_object(_read(recipe, kind), defaults=True)
+        filled = parser.instantiate_classes(parser.parse_args(flags, namespace=base))
+    except ArgumentError as error:
+        raise ValueError(_sentence(str(error), kind)) from None
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: filled[name] for name in names})
+
+
+def _read(recipe: str, kind: type) -> dict[str, Any]:
+    """The fields of a recipe. Raises ValueError for what is no mapping, or an unknown field."""
+    try:
+        values = yaml.safe_load(recipe_text(recipe))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{recipe} is not valid YAML: {error}".replace("\n", " ")) from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{recipe} must map fields to values, found {type(values).__name__}")
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{recipe}: unknown field {name!r}; {_nearest(str(name), known)}")
+    if isinstance(values.get("sources"), Mapping):
+        values["sources"] = {name: source or {} for name, source in values["sources"].items()}
+    return values
+
+
+def _as_values(arguments: list[str], kind: type) -> list[str]:
+    """Flags as the parser takes them.
+
+    "--some-name value" becomes "--some_name=value", a bare "--resume" is true, and lists of names
+    may be separated by commas.
+    """
+    switches = {f"--{field.name}" for field in dataclasses.fields(kind) if field.type == "bool"}
+    joined: list[str] = []
+    rest = iter(range(len(arguments)))
+    for index in rest:
+        flag = arguments[index]
+        following = arguments[index + 1] if index + 1 < len(arguments) else None
+        if flag.startswith("--"):
+            name, equals, value = flag.partition("=")
+            flag = name[:2] + name[2:].replace("-", "_") + equals + value
+        if flag.startswith("--") and "=" not in flag:
+            if following is not None and not following.startswith("--"):
+                flag = f"{flag}={following}"
+                next(rest)
+            elif flag in switches:
+                flag = f"{flag}=true"
+        joined.append(_listed(flag))
+    return joined
+
+
+def _listed(flag: str) -> str:
+    name, _, value = flag.partition("=")
+    if name.lstrip("-") not in LISTED or value.startswith(("[", "{")):
+        return flag
+    if name == "--sources":
+        return f"{name}={{{', '.join(f'{item}: {{}}' for item in value.split(','))}}}"
+    return f"{name}=[{value}]"
+
+
+def _taken_out(flags: list[str], name: str) -> tuple[str | None, list[str]]:
+    """The value of the flag ``name``, if there is one, and the other flags."""
+    values = [flag.partition("=")[2] for flag in flags if flag.partition("=")[0] == name]
+    return (values[-1] if values else None), [f for f in flags if f.partition("=")[0] != name]
+
+
+def _sentence(message: str, kind: type) -> str:
+    """What the parser complains of, in one line, with the nearest known name."""
+    text = " ".join(message.split())
+    known = [field.name for field in dataclasses.fields(kind)]
+    for word in text.replace("=", " ").replace("'", " ").split():
+        bare = word.lstrip("-")
+        if ("unrecognized" in text and word.startswith("--")) or "not accepted" in text:
+            near = difflib.get_close_matches(bare, known, n=1)
+            if near and bare not in known:
+                return f"{text}; {_nearest(bare, known)}"
+    return text
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").splitlines()[0]
