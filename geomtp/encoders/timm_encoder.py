@@ -6,7 +6,6 @@ timm: https://github.com/huggingface/pytorch-image-models (Wightman 2019).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -137,7 +136,7 @@ class TimmEncoder(Encoder):
     def _refusal(self, size_hw: SizeHW) -> str | None:
         """What goes wrong with images of this size."""
         try:
-            levels = self._levels_without_values(size_hw, _without_values(self.named_parameters()))
+            levels = self._levels_without_values(size_hw, _without_values(self))
         except Exception as error:  # models stop at assertions, shapes, indices …
             return (str(error).splitlines() or [type(error).__name__])[0]
         found = [tuple(level.shape[1:]) for level in levels]
@@ -150,26 +149,24 @@ class TimmEncoder(Encoder):
     @torch.enable_grad()
     def _unused_parameters(self) -> set[str]:
         """Names of the model's parameters that no level depends on."""
-        learnt = {name: p for name, p in self.named_parameters() if p.requires_grad}
-        parameters = _without_values(self.named_parameters())
-        leaves = [parameters[name].requires_grad_() for name in learnt]
-        levels = self._levels_without_values(self.tile_hw, parameters)
+        learnt = [name for name, p in self.named_parameters() if p.requires_grad]
+        tensors = _without_values(self)
+        leaves = [tensors[name].requires_grad_() for name in learnt]
+        levels = self._levels_without_values(self.tile_hw, tensors)
         total = torch.stack([level.sum() for level in levels]).sum()
         gradients = torch.autograd.grad(total, leaves, allow_unused=True)
         pairs = zip(learnt, gradients, strict=True)
         return {name.removeprefix("model.") for name, gradient in pairs if gradient is None}
 
     def _levels_without_values(
-        self, size_hw: SizeHW, parameters: dict[str, Tensor]
+        self, size_hw: SizeHW, tensors: dict[str, Tensor]
     ) -> tuple[Tensor, ...]:
         """The levels of an image of this size, tensors with shapes alone: they cost nothing."""
         was_training = self.training
         images = torch.empty(1, self.in_channels, *size_hw, device="meta")
         try:
             # eval: statistics of batches are not written
-            pyramid = functional_call(
-                self.eval(), parameters | _without_values(self.named_buffers()), (images,)
-            )
+            pyramid = functional_call(self.eval(), tensors, (images,), tie_weights=False)
         finally:
             self.train(was_training)
         return pyramid.levels
@@ -235,8 +232,18 @@ def _bicubic(images: Tensor, rows: int, columns: int) -> Tensor:
     return nn.functional.interpolate(images[None], (rows, columns), mode="bicubic")[0]
 
 
-def _without_values(tensors: Iterator[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("meta") for name, tensor in tensors}
+def _without_values(module: nn.Module) -> dict[str, Tensor]:
+    """Every tensor of ``module`` by name, its shape alone; each place once, tied ones the same.
+
+    A module in two places has one name here: swapped in twice, it would not be swapped back.
+    """
+    shapes: dict[int, Tensor] = {}
+    named: dict[str, Tensor] = {}
+    for path, part in module.named_modules():
+        for name, tensor in (*part.named_parameters("", False), *part.named_buffers("", False)):
+            shape = shapes.setdefault(id(tensor), tensor.detach().to("meta"))
+            named[f"{path}.{name}".removeprefix(".")] = shape
+    return named
 
 
 def _rounded_up(size_hw: SizeHW) -> SizeHW:

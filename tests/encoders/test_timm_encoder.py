@@ -196,16 +196,26 @@ def test_drop_path_reaches_the_blocks():
     assert rates == pytest.approx([0.06, 0.12, 0.18, 0.24, 0.3])
 
 
-def test_construction_leaves_no_trace():
+@pytest.mark.parametrize("name", ["resnet18", "coat_lite_tiny"])
+def test_construction_leaves_no_trace(name):
     torch.manual_seed(5)
-    encoder = TimmEncoder(model="resnet18", image_size=64)
+    encoder = TimmEncoder(model=name, image_size=64)
     assert encoder.training
-    assert all(p.device.type == "cpu" and p.grad is None for p in encoder.parameters())
-    assert int(encoder.model.bn1.num_batches_tracked) == 0
     after = torch.rand(1)
     torch.manual_seed(5)
-    timm.create_model("resnet18")
+    built = timm.create_model(name, **({"img_size": 64} if name.startswith("coat") else {}))
     assert torch.equal(after, torch.rand(1))
+    expected = built.state_dict()
+    for key, tensor in encoder.model.state_dict().items():
+        assert torch.equal(tensor, expected[key]), key
+
+
+def test_modules_in_two_places_stay_one():
+    encoder = TimmEncoder(model="coat_lite_tiny", image_size=64)
+    model = encoder.model
+    assert model.cpe1 is model.serial_blocks1[0].cpe is model.serial_blocks1[1].cpe
+    sum(level.square().mean() for level in encoder(torch.randn(2, 3, 64, 64)).levels).backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters())
 
 
 def test_unused_modules_are_dropped_and_lone_parameters_frozen():
