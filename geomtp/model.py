@@ -18,7 +18,11 @@ from geomtp.checkpoints import (
     read_weights,
     save_weights,
 )
+from geomtp.decoders import mask_rcnn, oriented_rcnn
 from geomtp.decoders.decoder import Decoder
+from geomtp.decoders.detection.rois import ROI_SAMPLER
+from geomtp.decoders.detection.rpn import ProposalRules
+from geomtp.decoders.detection.sampling import Sampler
 from geomtp.decoders.early_gradients import PartialLoss, summed_loss
 from geomtp.decoders.mask_rcnn import MaskRCNN
 from geomtp.decoders.oriented_rcnn import OrientedRCNN
@@ -53,6 +57,8 @@ class ModelConfig:
     - encoder: a name that ``create_encoder`` knows, with its ``encoder_options``
     - sources: by name, in order; official files number them from 1
     - semantic_channels, detector_channels, fc_channels: widths of the decoders
+    - proposals, rois: how many proposals of an image are looked at per level and kept, and how
+      many regions of it a step trains on; None: as the reference (2000 or 1000, and 512)
     - reference_box_targets: the reference's mistake in instance box regression (quirk 16)
     """
 
@@ -64,6 +70,8 @@ class ModelConfig:
     semantic_channels: int = 256
     detector_channels: int = 256
     fc_channels: int = 1024
+    proposals: int | None = None
+    rois: int | None = None
     reference_box_targets: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -230,6 +238,8 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
             num_classes=num_classes,
             channels=config.detector_channels,
             fc_channels=config.fc_channels,
+            proposals=_limited(mask_rcnn.PROPOSALS, config.proposals),
+            roi_sampler=_sampler(config.rois),
             reference_box_targets=config.reference_box_targets,
         )
     if num_classes := classes_of("rotated"):
@@ -238,8 +248,20 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
             num_classes=num_classes,
             channels=config.detector_channels,
             fc_channels=config.fc_channels,
+            proposals=_limited(oriented_rcnn.PROPOSALS, config.proposals),
+            roi_sampler=_sampler(config.rois),
         )
     return MultiTaskModel(encoder, decoders, config)
+
+
+def _limited(rules: ProposalRules, count: int | None) -> ProposalRules:
+    if count is None:
+        return rules
+    return ProposalRules(count, count, rules.nms_iou, count)
+
+
+def _sampler(count: int | None) -> Sampler:
+    return ROI_SAMPLER if count is None else Sampler(count, ROI_SAMPLER.positive_fraction)
 
 
 def save(model: MultiTaskModel, path: str | Path) -> None:

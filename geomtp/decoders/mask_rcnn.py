@@ -34,7 +34,7 @@ from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
 BOX_CELLS = 7
 MASK_CELLS = 14
 ROI_CODER = HorizontalCoder(stds=(0.1, 0.1, 0.2, 0.2))
-RULES = ProposalRules(per_level_train=2000, per_level_test=1000, nms_iou=0.7, per_image=1000)
+PROPOSALS = ProposalRules(per_level_train=2000, per_level_test=1000, nms_iou=0.7, per_image=1000)
 
 
 class MaskRCNN(Decoder):
@@ -60,6 +60,7 @@ class MaskRCNN(Decoder):
         score_threshold: float = 0.05,
         nms_iou: float = 0.5,
         max_detections: int = 100,
+        proposals: ProposalRules = PROPOSALS,
         rpn_sampler: Sampler = RPN_SAMPLER,
         roi_sampler: Sampler = ROI_SAMPLER,
     ) -> None:
@@ -70,7 +71,7 @@ class MaskRCNN(Decoder):
         self.nms_iou = nms_iou
         self.max_detections = max_detections
         self.roi_sampler = roi_sampler
-        self.trunk = MaskRCNNTrunk(in_channels, channels, fc_channels, rpn_sampler)
+        self.trunk = MaskRCNNTrunk(in_channels, channels, fc_channels, proposals, rpn_sampler)
         self.classifiers = nn.ModuleDict(
             {
                 source: MaskRCNNClassifier(channels, fc_channels, count)
@@ -94,7 +95,7 @@ class MaskRCNN(Decoder):
         pyramid = self.trunk.neck(select_images(pyramid, chosen))
         output = self.trunk.rpn_head(pyramid)
         losses: dict[str, Tensor] = self.trunk.rpn_head.loss(output, boxes, sizes_hw)
-        proposals = self.trunk.rpn_head.propose(output, sizes_hw, per_level=RULES.per_level_train)
+        proposals = self.trunk.rpn_head.propose(output, sizes_hw, training=True)
         rois = match_and_sample(
             proposals,
             boxes,
@@ -176,9 +177,7 @@ class MaskRCNN(Decoder):
         check_source(source, self.classifiers)
         pyramid = self.trunk.neck(pyramid)
         output = self.trunk.rpn_head(pyramid)
-        proposals = self.trunk.rpn_head.propose(
-            output, image_sizes_hw, per_level=RULES.per_level_test
-        )
+        proposals = self.trunk.rpn_head.propose(output, image_sizes_hw, training=False)
         return [
             self._predict_image(
                 pyramid.of_images(index, index + 1),
@@ -234,7 +233,12 @@ class MaskRCNNTrunk(nn.Module):
     """Feature pyramid, region proposals, and the shared layers of boxes and masks."""
 
     def __init__(
-        self, in_channels: tuple[int, ...], channels: int, fc_channels: int, sampler: Sampler
+        self,
+        in_channels: tuple[int, ...],
+        channels: int,
+        fc_channels: int,
+        proposals: ProposalRules,
+        sampler: Sampler,
     ) -> None:
         super().__init__()
         self.neck = FeaturePyramidNetwork(in_channels, channels)
@@ -242,7 +246,7 @@ class MaskRCNNTrunk(nn.Module):
             channels=channels,
             coder=HorizontalCoder(),
             box_loss=_l1,
-            rules=RULES,
+            rules=proposals,
             only_inside=False,
             sampler=sampler,
         )

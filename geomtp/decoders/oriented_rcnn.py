@@ -31,7 +31,7 @@ from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
 
 BOX_CELLS = 7
 ROI_CODER = RotatedCoder()
-RULES = ProposalRules(per_level_train=2000, per_level_test=2000, nms_iou=0.8, per_image=2000)
+PROPOSALS = ProposalRules(per_level_train=2000, per_level_test=2000, nms_iou=0.8, per_image=2000)
 
 
 class OrientedRCNN(Decoder):
@@ -49,6 +49,7 @@ class OrientedRCNN(Decoder):
         score_threshold: float = 0.05,
         nms_iou: float = 0.1,
         max_detections: int = 2000,
+        proposals: ProposalRules = PROPOSALS,
         rpn_sampler: Sampler = RPN_SAMPLER,
         roi_sampler: Sampler = ROI_SAMPLER,
     ) -> None:
@@ -58,7 +59,7 @@ class OrientedRCNN(Decoder):
         self.nms_iou = nms_iou
         self.max_detections = max_detections
         self.roi_sampler = roi_sampler
-        self.trunk = OrientedRCNNTrunk(in_channels, channels, fc_channels, rpn_sampler)
+        self.trunk = OrientedRCNNTrunk(in_channels, channels, fc_channels, proposals, rpn_sampler)
         self.classifiers = nn.ModuleDict(
             {
                 source: OrientedRCNNClassifier(fc_channels, count)
@@ -82,7 +83,7 @@ class OrientedRCNN(Decoder):
         pyramid = self.trunk.neck(select_images(pyramid, chosen))
         output = self.trunk.rpn_head(pyramid)
         losses: dict[str, Tensor] = self.trunk.rpn_head.loss(output, boxes, sizes_hw)
-        proposals = self.trunk.rpn_head.propose(output, sizes_hw, per_level=RULES.per_level_train)
+        proposals = self.trunk.rpn_head.propose(output, sizes_hw, training=True)
         rois = match_and_sample(
             proposals,
             boxes,
@@ -122,9 +123,7 @@ class OrientedRCNN(Decoder):
         check_source(source, self.classifiers)
         pyramid = self.trunk.neck(pyramid)
         output = self.trunk.rpn_head(pyramid)
-        proposals = self.trunk.rpn_head.propose(
-            output, image_sizes_hw, per_level=RULES.per_level_test
-        )
+        proposals = self.trunk.rpn_head.propose(output, image_sizes_hw, training=False)
         return [
             self._predict_image(
                 pyramid.of_images(index, index + 1),
@@ -168,7 +167,12 @@ class OrientedRCNNTrunk(nn.Module):
     """Feature pyramid, oriented region proposals, and the shared layers of boxes."""
 
     def __init__(
-        self, in_channels: tuple[int, ...], channels: int, fc_channels: int, sampler: Sampler
+        self,
+        in_channels: tuple[int, ...],
+        channels: int,
+        fc_channels: int,
+        proposals: ProposalRules,
+        sampler: Sampler,
     ) -> None:
         super().__init__()
         self.neck = FeaturePyramidNetwork(in_channels, channels)
@@ -176,7 +180,7 @@ class OrientedRCNNTrunk(nn.Module):
             channels=channels,
             coder=MidpointOffsetCoder(),
             box_loss=_smooth_l1,
-            rules=RULES,
+            rules=proposals,
             only_inside=True,
             sampler=sampler,
         )

@@ -47,6 +47,8 @@ class PretrainMTP:
         semantic_channels: width of the semantic decoder.
         detector_channels: width of the feature pyramids of the two detectors.
         fc_channels: width of the fully connected layers of the two detectors.
+        proposals: proposals of an image, per level and in all; by default as the reference.
+        rois: regions of an image that a step trains on; by default as the reference (512).
         batch_size: images per step and process, over all sources.
         mixing: how the sources share a batch: equally, by their sizes, or by their weights.
         resize_range: zoom of the training views is drawn from this range.
@@ -100,6 +102,8 @@ class PretrainMTP:
     semantic_channels: int = 256
     detector_channels: int = 256
     fc_channels: int = 1024
+    proposals: int | None = None
+    rois: int | None = None
     batch_size: int = 3
     mixing: Literal["avg", "ratio", "weights"] = "avg"
     resize_range: tuple[float, float] = (0.5, 2.0)

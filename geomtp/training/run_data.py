@@ -41,6 +41,8 @@ def model_config_of(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> Mo
         semantic_channels=config.semantic_channels,
         detector_channels=config.detector_channels,
         fc_channels=config.fc_channels,
+        proposals=config.proposals,
+        rois=config.rois,
         reference_box_targets=config.reference_box_targets,
     )
 

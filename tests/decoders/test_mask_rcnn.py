@@ -66,7 +66,7 @@ def test_proposals_and_levels_equal_the_reference():
     with torch.no_grad():
         pyramid = decoder.trunk.neck(pyramid_of(case))
         output = decoder.trunk.rpn_head(pyramid)
-        proposals = decoder.trunk.rpn_head.propose(output, SIZES_HW, per_level=2000)
+        proposals = decoder.trunk.rpn_head.propose(output, SIZES_HW, training=True)
     for index, level in enumerate(pyramid.levels):
         case.compare(f"fpn{index}", level)
         case.compare(f"anchors{index}", output.anchors[index], 1e-6)

@@ -65,7 +65,7 @@ def test_proposals_equal_the_reference():
     decoder = reference_decoder(case).eval()
     with torch.no_grad():
         output = decoder.trunk.rpn_head(decoder.trunk.neck(pyramid_of(case)))
-        proposals = decoder.trunk.rpn_head.propose(output, SIZES_HW, per_level=2000)
+        proposals = decoder.trunk.rpn_head.propose(output, SIZES_HW, training=True)
     for index, boxes in enumerate(proposals):
         assert len(boxes) == case.scalar(f"img{index}/num_proposals")
         assert_same_rboxes(boxes[:100], case.tensor(f"img{index}/proposals"), 1e-3)

@@ -124,7 +124,7 @@ def _pool_by_level(pyramid: FeaturePyramid, rois: Tensor, size: int, sampling_ra
             scale = 1 / pyramid.strides[number]
             level = pyramid.levels[number]
             pooled.append(rotated_roi_align(level, rois[chosen], size, scale, sampling_ratio))
-    return torch.cat(pooled)[torch.cat(order).argsort()]
+    return torch.cat(pooled).index_select(0, torch.cat(order).argsort())
 
 
 class SharedFcs(nn.Module):

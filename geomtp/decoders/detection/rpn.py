@@ -106,9 +106,10 @@ class RegionProposalNetwork(nn.Module):
 
     @torch.no_grad()
     def propose(
-        self, output: RpnOutput, image_sizes_hw: Sequence[SizeHW], *, per_level: int
+        self, output: RpnOutput, image_sizes_hw: Sequence[SizeHW], *, training: bool
     ) -> list[Tensor]:
         """Proposals (N, 4 or 5) of each image by falling score, without gradient."""
+        per_level = self.rules.per_level_train if training else self.rules.per_level_test
         return [
             self._proposals_of_image(output, index, size_hw, per_level)
             for index, size_hw in enumerate(image_sizes_hw)
