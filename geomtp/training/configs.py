@@ -73,6 +73,7 @@ class PretrainMTP:
         nodes: machines.
         accelerator: what to compute on.
         validate_every: steps between validations; 0 validates only at the end.
+        validate_first: validate before the first step too, to see what was learned.
         validation_limit: most images per source that a validation looks at.
         validation_split: which images a validation looks at.
         checkpoint_every: steps between checkpoints to resume from.
@@ -126,6 +127,7 @@ class PretrainMTP:
     nodes: int = 1
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     validate_every: int = 0
+    validate_first: bool = False
     validation_limit: int | None = None
     validation_split: Literal["train", "val", "test"] = "val"
     checkpoint_every: int = 5_000

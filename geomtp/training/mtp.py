@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Mapping
@@ -81,7 +82,13 @@ def pretrain_mtp(config: PretrainMTP, say: Say = print) -> RunResult:
         config.workers,
         config.validation_limit,
     )
-    validation = Validation(held_out, folder, every=config.validate_every, pictures=config.pictures)
+    validation = Validation(
+        held_out,
+        folder,
+        every=config.validate_every,
+        pictures=config.pictures,
+        first=config.validate_first,
+    )
     interruption = StopBetweenSteps()
     trainer = Trainer(
         accelerator=config.accelerator,
@@ -192,6 +199,10 @@ class MultiTaskPretraining(LightningModule):
                     module.eval()
         return self
 
+    def on_train_start(self) -> None:
+        """Lightning itself leaves the mode as it finds it."""
+        self.train()
+
     def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
         """Seed each step by (seed, step, process), so that resuming repeats its random numbers."""
         numbers = (self.config.seed, self.global_step, self.global_rank)
@@ -255,6 +266,7 @@ class MultiTaskPretraining(LightningModule):
 
 def silence_known_warnings() -> None:
     """Lightning's advice that does not apply here."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for text in (
         r".*does not have many workers.*",
         r".*Checkpoint directory.*exists and is not empty.*",

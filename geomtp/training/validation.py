@@ -99,13 +99,25 @@ class Validation(Callback):
     """Validates every so many steps and at the end; keeps the latest and the best model."""
 
     def __init__(
-        self, held_out: ValidationSet, folder: RunFolder, *, every: int, pictures: int
+        self,
+        held_out: ValidationSet,
+        folder: RunFolder,
+        *,
+        every: int,
+        pictures: int,
+        first: bool = False,
     ) -> None:
+        """``every``: steps between validations, 0 for none; ``first``: before training too."""
         self.held_out, self.folder = held_out, folder
-        self.every, self.pictures = every, pictures
+        self.every, self.pictures, self.first = every, pictures, first
         self.scores: Scores = {}
         self.best = -1.0
         self._done_at = -1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validate the untrained model if that is wanted."""
+        if self.first and trainer.global_step == 0:
+            self.validate(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any

@@ -1,0 +1,50 @@
+# The versions that are tested here; the package itself takes wider ranges (pyproject.toml).
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+PYTHON ?= python3
+BIN := .venv/bin
+# Threads that wait must sleep: spinning, they slow everything beside other work.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check format test test-slow test-all bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/ready ## make the virtual environment .venv
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -e ".[dev,imagenet]"
+	touch .venv/ready
+
+demo: .venv/ready ## draw scenes, pretrain a small model on them, show what it learned
+	$(BIN)/geomtp demo
+
+check: .venv/ready ## style, types, floors of the house
+	$(BIN)/ruff check geomtp tests benchmarks
+	$(BIN)/ruff format --check geomtp tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/ready ## mend the style
+	$(BIN)/ruff check --fix geomtp tests benchmarks
+	$(BIN)/ruff format geomtp tests benchmarks
+
+test: .venv/ready ## the quick tests
+	$(BIN)/python -m pytest
+
+test-slow: .venv/ready ## the slow tests alone
+	$(BIN)/python -m pytest -m slow
+
+test-all: test test-slow ## all tests
+
+bench: .venv/ready ## every benchmark, with its ratios
+	$(BIN)/python -m benchmarks.rotated_ops
+	$(BIN)/python -m benchmarks.data_loading
+	$(BIN)/python -m benchmarks.pretrain_step --size 224
+
+clean: ## remove what the targets made
+	rm -rf .venv demo_run build *.egg-info
