@@ -75,6 +75,7 @@ class ViTRVSA(Encoder):
         )
         position = torch.empty(1, self.grid_hw[0] * self.grid_hw[1], width)
         self.pos_embed = nn.Parameter(nn.init.trunc_normal_(position, std=0.02))
+        self._global_rel_pos = global_rel_pos
         self._global = [i for i in range(depth) if (i + 1) % global_every == 0]
         rates = [drop_path * index / max(1, depth - 1) for index in range(depth)]
         blocks = [
@@ -148,11 +149,17 @@ class ViTRVSA(Encoder):
         return tensor
 
     def official_ignored(self) -> dict[str, str]:
-        """Official tensors without a place: relative positions of an encoder without them."""
-        official = {
+        """Official tensors that this variant has no place for, and why."""
+        tables = [
             f"blocks.{i}.attn.full_attn_rel_pos_{axis}" for i in self._global for axis in "hw"
-        }
-        return dict.fromkeys(official - set(self.state_dict()), "no global relative positions")
+        ]
+        ignored = {}
+        if not self._global_rel_pos:
+            ignored |= dict.fromkeys(tables, "built without global relative positions")
+        if self.pyramid is None:
+            ours = [f"pyramid.{key}" for key in ViTPyramid(1).state_dict()]
+            ignored |= {_official_key(key): "built without pyramid" for key in ours}
+        return ignored
 
 
 class Block(nn.Module):
