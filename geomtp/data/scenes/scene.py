@@ -30,24 +30,24 @@ KINDS: dict[str, Callable[[Planner], None]] = {
     "forest": forest,
 }
 
-GSD_M = 0.3
+GSD_M = 0.25
 
 CLASSES: dict[str, ClassMap] = {
-    "harbour": ClassMap(("ship", "storage-tank", "building", "large-vehicle")),
-    "airfield": ClassMap(
-        ("plane", "helicopter", "large-vehicle", "small-vehicle", "hangar", "storage-tank")
-    ),
-    "town": ClassMap(
-        (
-            "small-vehicle",
-            "large-vehicle",
-            "building",
-            "tennis-court",
-            "basketball-court",
-            "swimming-pool",
-        )
-    ),
+    "harbour": ClassMap(("ship", "storage-tank", "building", "vehicle")),
+    "airfield": ClassMap(("aircraft", "vehicle", "building", "storage-tank")),
+    "town": ClassMap(("vehicle", "building", "court", "swimming-pool")),
 }
+
+GROUPS = {
+    "small-vehicle": "vehicle",
+    "large-vehicle": "vehicle",
+    "plane": "aircraft",
+    "helicopter": "aircraft",
+    "hangar": "building",
+    "tennis-court": "court",
+    "basketball-court": "court",
+}
+"""Figures that may also go by a wider name; a list of classes can hold either."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def photograph(plan: Plan, classes: Sequence[str], light: Light, rng: np.random.
     canvas.fill(plan.ground)
     objects: list[Placement] = []
     for placement in plan.placements:
-        named = placement.figure.name in classes
+        named = _class_of(placement.figure.name, classes) is not None
         if named:
             objects.append(placement)
         canvas.draw(placement.figure, placement.pose, len(objects) if named else 0)
@@ -118,9 +118,16 @@ def photograph(plan: Plan, classes: Sequence[str], light: Light, rng: np.random.
     renumbered = np.zeros(len(objects) + 1, dtype=np.int32)
     renumbered[seen + 1] = np.arange(1, len(seen) + 1)
     kept = [objects[i] for i in seen]
-    labels = np.array([classes.index(p.figure.name) for p in kept], dtype=np.int64)
+    names = [_class_of(placement.figure.name, classes) for placement in kept]
+    labels = np.array([classes.index(name) for name in names if name], dtype=np.int64)
     instances = renumbered[canvas.instances]
     return Scene(image, _rboxes(kept, plan.gsd_m), labels, instances, tuple(classes))
+
+
+def _class_of(figure: str, classes: Sequence[str]) -> str | None:
+    """The name in ``classes`` that a figure goes by: its own or that of its group."""
+    names = (figure, GROUPS.get(figure, figure))
+    return next((name for name in names if name in classes), None)
 
 
 def _rboxes(placements: Sequence[Placement], gsd_m: float) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from geomtp.data.scenes import EMBEDDED, SCENE_CLASSES, build_chips, draw_scene, labels_of_scene
+from geomtp.data.scenes.scene import GSD_M
 from geomtp.geometry import decode_rle, mask_boxes
 from geomtp.labels import LabelStore, semantic_map
 from geomtp.rasters import raster_info, read_window
@@ -45,7 +46,7 @@ def test_georeferenced_images_lie_apart_in_utm(tmp_path):
         assert info.georeference is not None
         assert info.georeference.crs == "EPSG:32636"
         a, b, east, d, e, north = info.georeference.transform
-        assert (a, b, d, e) == (0.3, 0, 0, -0.3)
+        assert (a, b, d, e) == (GSD_M, 0, 0, -GSD_M)
         corners.append((east, north))
     assert len(set(corners)) == 5
     scene = draw_scene("airfield", 128, 0)
@@ -61,7 +62,7 @@ def test_a_field_without_objects_gives_empty_labels():
 
 def test_class_lists_share_some_names_and_not_others():
     names = [set(source.classes.names) for source in EMBEDDED.values()]
-    assert set.intersection(*names) == {"large-vehicle"}
+    assert set.intersection(*names) == {"building", "vehicle"}
     assert all(own - set.union(*(n for n in names if n is not own)) for own in names)
 
 

@@ -1,0 +1,112 @@
+"""Recipes and flags into settings."""
+
+from pathlib import Path
+
+import pytest
+
+from geomtp.recipes.filling import fill, recipe_names, recipe_text, recipe_title
+from geomtp.training.configs import PretrainMTP, SourceRun
+
+
+def filled(*words):
+    return fill(PretrainMTP, words, "geomtp pretrain mtp")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_fills_the_settings_and_has_a_title(name):
+    config = filled("--config", name)
+    assert config.sources
+    assert len(recipe_title(name)) > 20
+    assert "/" not in recipe_text(name).replace("w/", "").split("sources:")[1], (
+        "no paths in recipes"
+    )
+
+
+def test_samrs_has_every_setting_of_the_reference_as_its_code_ran():
+    config = filled("--config", "samrs")
+    assert list(config.sources) == ["sota", "sior", "fast"]
+    assert (config.learning_rate, config.weight_decay, config.layer_decay) == (6e-5, 0.05, None)
+    assert (config.steps, config.warmup_steps, config.clip_norm) == (80_000, 0, 5.0)
+    assert (config.encoder, config.drop_path, config.batch_size) == ("vit_b_rvsa", 0.1, 3)
+    assert (config.resize_range, config.resize_relative_to) == ((0.5, 2.0), "crop")
+    assert (config.semantic_channels, config.detector_channels, config.fc_channels) == (
+        256,
+        256,
+        1024,
+    )
+    assert (config.precision, config.seed, config.mixing, config.loss_weights) == (
+        "32",
+        2023,
+        "avg",
+        {},
+    )
+    assert config.reference_box_targets
+    assert config.reference_label_padding
+    assert config.reference_photometric
+    assert config.reference_filtering
+    assert "# layer_decay: 0.9" in recipe_text("samrs")
+
+
+def test_flags_override_the_recipe():
+    config = filled(
+        "--config", "demo", "--steps", "7", "--tasks", "semantic,rotated", "--data", "somewhere",
+        "--batch-size=4", "--learning_rate", "1e-3", "--resume", "--mixing", "ratio",
+        "--loss_weights", "{semantic: 0.5}",
+    )  # fmt: skip
+    assert config.steps == 7
+    assert config.tasks == ("semantic", "rotated")
+    assert config.data == Path("somewhere")
+    assert (config.batch_size, config.learning_rate, config.resume) == (4, 1e-3, True)
+    assert config.mixing == "ratio"
+    assert config.loss_weights == {"semantic": 0.5}
+    assert config.image_size == 128  # from the recipe
+
+
+def test_sources_of_flags_replace_those_of_the_recipe():
+    config = filled("--config", "demo", "--sources", "mine,embedded_town")
+    assert config.sources == {"mine": SourceRun(), "embedded_town": SourceRun()}
+
+
+def test_sources_have_tasks_and_weights(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("sources:\n  a: {tasks: [rotated], weight: 2}\n  b:\nmixing: weights\n")
+    config = filled("--config", str(recipe))
+    assert config.sources == {"a": SourceRun(("rotated",), 2.0), "b": SourceRun()}
+    assert config.tasks_of("a") == ("rotated",)
+    assert config.tasks_of("b") == ("semantic", "instance", "rotated")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "sources: {a: }\nlearning_rat: 1",
+            "unknown field 'learning_rat'; did you mean 'learning_rate'",
+        ),
+        ("sources: {a: }\nsteps: many", "steps.*int.*many"),
+        ("sources: {a: {wieght: 2}}", "wieght"),
+        ("sources: {}", "sources: at least one is needed"),
+        ("sources: {a: }\nsteps: 0", "steps must be at least 1, found 0"),
+        ("sources: {a: }\nmixing: some", "mixing.*some"),
+        ("sources: {a: }\nresume: maybe", "resume.*bool.*maybe"),
+        ("sources: {a: }\nloss_weights: {boxes: 1}", "boxes is none"),
+        ("sources: [a", "not valid YAML"),
+        ("just words", "must map fields to values"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path, text, message):
+    recipe = tmp_path / "wrong.yaml"
+    recipe.write_text(text)
+    with pytest.raises(ValueError, match=rf"(?s){message}") as error:
+        filled("--config", str(recipe))
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_flag_names_the_nearest():
+    with pytest.raises(ValueError, match="--stepz=3; did you mean 'steps'"):
+        filled("--config", "demo", "--stepz", "3")
+
+
+def test_an_unknown_recipe_lists_the_known():
+    with pytest.raises(FileNotFoundError, match="no recipe 'nonsense'.*demo, real_small, samrs"):
+        filled("--config", "nonsense")

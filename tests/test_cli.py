@@ -1,0 +1,136 @@
+"""The commands as a user types them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from geomtp.checkpoints import read_weights
+from geomtp.encoders.presets import create_encoder
+from geomtp.training.run_folder import RunFolder
+from tests.training.runs import draw_data
+
+SMALL = [
+    "--encoder", "resnet10t", "--image-size", "64", "--semantic-channels", "8",
+    "--detector-channels", "8", "--fc-channels", "16", "--proposals", "50", "--rois", "32",
+    "--batch-size", "2", "--workers", "0", "--pictures", "1", "--accelerator", "cpu",
+]  # fmt: skip
+
+
+def geomtp(*words, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "geomtp.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("verb", ["", "demo", "pretrain", "pretrain mtp", "weights", "recipes"])
+def test_help_comes_at_once_and_has_an_example(verb):
+    began = time.monotonic()
+    done = geomtp(*verb.split(), "--help")
+    assert time.monotonic() - began < 2.0  # one second on an idle machine, python's start included
+    assert done.returncode == 0
+    assert "usage: geomtp" in done.stdout
+    if verb:
+        assert "example: geomtp" in done.stdout
+
+
+def test_an_unknown_verb_is_refused():
+    done = geomtp("pretend")
+    assert done.returncode == 2
+    assert "invalid choice: 'pretend'" in done.stderr
+
+
+def test_recipes_are_listed_and_shown():
+    assert re.search(r"^samrs +SAMRS", geomtp("recipes").stdout, re.MULTILINE)
+    assert "embedded_harbour:" in geomtp("recipes", "demo").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pretrain", "mtp", "--config", "demo", "--stpes", "3"], "did you mean 'steps'?"),
+        (["pretrain", "mtp", "--config", "gone"], "no recipe 'gone'"),
+        (["weights", "inspect", "missing.pth"], "missing.pth"),
+    ],
+)
+def test_mistakes_give_one_sentence_and_no_traceback(words, message):
+    done = geomtp(*words)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("geomtp: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return draw_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.slow
+def test_pretraining_stops_on_ctrl_c_and_resumes(data, tmp_path):
+    out = tmp_path / "run"
+    words = ["pretrain", "mtp", "--sources", "town,harbour", "--data", str(data), "--out", str(out)]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "geomtp.cli", *words, *SMALL, "--steps", "400", "--log-every", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = RunFolder(out).metrics
+    for _ in range(1200):
+        if metrics.exists() and metrics.stat().st_size > 2000:
+            break
+        time.sleep(0.1)
+    os.kill(running.pid, signal.SIGINT)
+    said, complaints = running.communicate(timeout=120)
+    assert running.returncode == 130, complaints
+    assert "nothing is lost" in said
+    how = re.search(r"geomtp (pretrain mtp --config \S+ --resume)", said)[1].split()
+    step = torch.load(RunFolder(out).last, weights_only=True)["global_step"]
+    assert 0 < step < 400
+    other = geomtp(*how, "--steps", str(step + 2))
+    assert other.returncode == 1
+    assert "steps (was 400" in other.stderr
+    config = RunFolder(out).config
+    config.write_text(config.read_text().replace("steps: 400", f"steps: {step + 2}"))
+    resumed = geomtp(*how)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "rotated/ap50" in resumed.stdout
+    assert RunFolder(out).model.is_file()
+
+
+@pytest.mark.slow
+def test_official_weights_go_in_and_out(tmp_path):
+    encoder = create_encoder("vit_t_rvsa", image_size=64)
+    torch.save(
+        {"state_dict": {f"encoder.{theirs}": encoder.state_dict()[ours]
+                        for ours, theirs in encoder.official_keys().items()}},
+        tmp_path / "official.pth",
+    )  # fmt: skip
+    done = geomtp(
+        "weights", "import", str(tmp_path / "official.pth"), "--encoder", "vit_t_rvsa",
+        "--image-size", "96", "--out", str(tmp_path / "ours.safetensors"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"interpolated +9", done.stdout)  # positions, and two tables in four blocks
+    _, info = read_weights(tmp_path / "ours.safetensors")
+    assert info["image_size"] == 96
+    shown = geomtp("weights", "inspect", str(tmp_path / "ours.safetensors"))
+    assert "geomtp encoder" in shown.stdout
+    exported = geomtp(
+        "weights", "export", str(tmp_path / "ours.safetensors"), "--out", str(tmp_path / "out.pth")
+    )
+    assert exported.returncode == 0, exported.stderr
+    tensors = torch.load(tmp_path / "out.pth", weights_only=True)["state_dict"]
+    assert tensors["pos_embed"].shape == (1, 36, 192)
+    key = "blocks.0.attn.sampling_offsets.2.weight"
+    assert tensors[key].equal(encoder.state_dict()["blocks.0.attn.sampling_offsets.weight"])
