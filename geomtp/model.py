@@ -59,6 +59,7 @@ class ModelConfig:
     - semantic_channels, detector_channels, fc_channels: widths of the decoders
     - proposals, rois: how many proposals of an image are looked at per level and kept, and how
       many regions of it a step trains on; None: as the reference (2000 or 1000, and 512)
+    - anchor_scale: side of the smallest anchors, in cells of 4 px
     - reference_box_targets: the reference's mistake in instance box regression (quirk 16)
     """
 
@@ -72,6 +73,7 @@ class ModelConfig:
     fc_channels: int = 1024
     proposals: int | None = None
     rois: int | None = None
+    anchor_scale: float = 8.0
     reference_box_targets: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -238,7 +240,7 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
             num_classes=num_classes,
             channels=config.detector_channels,
             fc_channels=config.fc_channels,
-            proposals=_limited(mask_rcnn.PROPOSALS, config.proposals),
+            proposals=_proposals(mask_rcnn.PROPOSALS, config),
             roi_sampler=_sampler(config.rois),
             reference_box_targets=config.reference_box_targets,
         )
@@ -248,16 +250,18 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
             num_classes=num_classes,
             channels=config.detector_channels,
             fc_channels=config.fc_channels,
-            proposals=_limited(oriented_rcnn.PROPOSALS, config.proposals),
+            proposals=_proposals(oriented_rcnn.PROPOSALS, config),
             roi_sampler=_sampler(config.rois),
         )
     return MultiTaskModel(encoder, decoders, config)
 
 
-def _limited(rules: ProposalRules, count: int | None) -> ProposalRules:
-    if count is None:
+def _proposals(rules: ProposalRules, config: ModelConfig) -> ProposalRules:
+    rules = dataclasses.replace(rules, anchor_scale=config.anchor_scale)
+    if config.proposals is None:
         return rules
-    return ProposalRules(count, count, rules.nms_iou, count)
+    names = ("per_level_train", "per_level_test", "per_image")
+    return dataclasses.replace(rules, **dict.fromkeys(names, config.proposals))
 
 
 def _sampler(count: int | None) -> Sampler:

@@ -90,7 +90,10 @@ class TimmEncoder(Encoder):
     def forward(self, images: Tensor) -> FeaturePyramid:
         """Levels (B, C_i, ⌈H / stride⌉, ⌈W / stride⌉) of images (B, C, H, W)."""
         height, width = images.shape[-2:]
-        images = pad_to_multiple(images, SIZE_MULTIPLE)
+        # Channels last: convolutions, depthwise ones above all, take half the time on CPUs so.
+        images = pad_to_multiple(images, SIZE_MULTIPLE).contiguous(
+            memory_format=torch.channels_last
+        )
         maps = self._maps_by_tiles(images) if self.tiled else self._maps(images)
         levels = tuple(
             level[:, :, : -(-height // stride), : -(-width // stride)]

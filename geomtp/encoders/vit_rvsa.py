@@ -153,7 +153,7 @@ class ViTRVSA(Encoder):
         tables = [
             f"blocks.{i}.attn.full_attn_rel_pos_{axis}" for i in self._global for axis in "hw"
         ]
-        ignored = {}
+        ignored: dict[str, str] = {}
         if not self._global_rel_pos:
             ignored |= dict.fromkeys(tables, "built without global relative positions")
         if self.pyramid is None:

@@ -67,7 +67,7 @@ def fill(kind: type[Settings], arguments: Sequence[str], program: str) -> Settin
         base = None
         if recipe is not None:
             base = parser.parse_object(_read(recipe, kind), defaults=True)
-        filled = parser.instantiate_classes(parser.parse_args(flags, namespace=base))
+        filled = parser.instantiate(parser.parse_args(flags, namespace=base))
     except ArgumentError as error:
         raise ValueError(_sentence(str(error), kind)) from None
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]

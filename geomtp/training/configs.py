@@ -49,6 +49,8 @@ class PretrainMTP:
         fc_channels: width of the fully connected layers of the two detectors.
         proposals: proposals of an image, per level and in all; by default as the reference.
         rois: regions of an image that a step trains on; by default as the reference (512).
+        anchor_scale: side of the smallest anchors of the two detectors, in cells of 4 px; objects
+            much smaller than that (32 px at 8) are hardly proposed.
         batch_size: images per step and process, over all sources.
         mixing: how the sources share a batch: equally, by their sizes, or by their weights.
         resize_range: zoom of the training views is drawn from this range.
@@ -105,6 +107,7 @@ class PretrainMTP:
     fc_channels: int = 1024
     proposals: int | None = None
     rois: int | None = None
+    anchor_scale: float = 8.0
     batch_size: int = 3
     mixing: Literal["avg", "ratio", "weights"] = "avg"
     resize_range: tuple[float, float] = (0.5, 2.0)

@@ -43,6 +43,7 @@ def model_config_of(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> Mo
         fc_channels=config.fc_channels,
         proposals=config.proposals,
         rois=config.rois,
+        anchor_scale=config.anchor_scale,
         reference_box_targets=config.reference_box_targets,
     )
 

@@ -156,8 +156,9 @@ class Validation(Callback):
         save_encoder(model, self.folder)
         if headline > self.best:
             save(model, self.folder.best)
-        with torch.no_grad():
-            self.held_out.draw(model, self.folder, self.pictures)
+        if self.pictures:
+            with torch.no_grad():
+                self.held_out.draw(model, self.folder, self.pictures)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""

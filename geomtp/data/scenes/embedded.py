@@ -101,22 +101,22 @@ EMBEDDED: dict[str, EmbeddedSource] = {
             "embedded_harbour",
             "harbour",
             CLASSES["harbour"],
-            mean=(115.5, 116.3, 110.3),
-            std=(46.3, 40.5, 38.4),
+            mean=(115.6, 116.4, 109.7),
+            std=(45.3, 39.5, 37.9),
         ),
         EmbeddedSource(
             "embedded_airfield",
             "airfield",
             CLASSES["airfield"],
-            mean=(133.2, 134.0, 124.2),
-            std=(30.8, 29.8, 34.4),
+            mean=(136.7, 136.4, 125.1),
+            std=(30.8, 28.5, 34.4),
         ),
         EmbeddedSource(
             "embedded_town",
             "town",
             CLASSES["town"],
-            mean=(103.3, 104.8, 93.9),
-            std=(34.0, 29.9, 33.6),
+            mean=(105.9, 106.2, 92.7),
+            std=(33.2, 28.1, 31.1),
         ),
     )
 }

@@ -9,18 +9,18 @@ from torch import Tensor
 
 from geomtp.types import FeaturePyramid, SizeHW
 
-SCALE = 8
 RATIOS = (0.5, 1.0, 2.0)
 """Height by width."""
 
 
-def level_anchors(size_hw: SizeHW, stride: int, device: torch.device) -> Tensor:
+def level_anchors(size_hw: SizeHW, stride: int, scale: float, device: torch.device) -> Tensor:
     """(H·W·3, 4) x1 y1 x2 y2 of one level: rows, columns, then ratios.
 
-    Centred on (x·stride, y·stride), without half a cell of shift, as the reference has it.
+    Centred on (x·stride, y·stride), without half a cell of shift, as the reference has it; a square
+    anchor has sides of ``scale`` cells.
     """
     ratios = torch.tensor(RATIOS, device=device).sqrt()
-    half_width, half_height = SCALE * stride / ratios / 2, SCALE * stride * ratios / 2
+    half_width, half_height = scale * stride / ratios / 2, scale * stride * ratios / 2
     shape = torch.stack([-half_width, -half_height, half_width, half_height], dim=-1)
     y = torch.arange(size_hw[0], device=device) * stride
     x = torch.arange(size_hw[1], device=device) * stride
@@ -29,10 +29,10 @@ def level_anchors(size_hw: SizeHW, stride: int, device: torch.device) -> Tensor:
     return (centre[:, :, None] + shape).view(-1, 4)
 
 
-def pyramid_anchors(pyramid: FeaturePyramid) -> list[Tensor]:
+def pyramid_anchors(pyramid: FeaturePyramid, scale: float) -> list[Tensor]:
     """The anchors of each level of ``pyramid``."""
     return [
-        level_anchors((level.shape[-2], level.shape[-1]), stride, level.device)
+        level_anchors((level.shape[-2], level.shape[-1]), stride, scale, level.device)
         for level, stride in zip(pyramid.levels, pyramid.strides, strict=True)
     ]
 

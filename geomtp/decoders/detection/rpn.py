@@ -22,12 +22,19 @@ RPN_SAMPLER = Sampler(count=256, positive_fraction=0.5)
 
 @dataclass(frozen=True)
 class ProposalRules:
-    """How many proposals an image keeps: before suppression per level, the IoU, and after."""
+    """Where proposals start and how many are kept.
+
+    - per_level_train, per_level_test: of an image, before suppression
+    - nms_iou, per_image: overlap that suppresses, and how many remain
+    - anchor_scale: side of a square anchor in cells of its level; at 8 and strides 4…64 anchors
+      have 32…512 px. An object that no anchor overlaps by 0.3 does not train the proposals.
+    """
 
     per_level_train: int
     per_level_test: int
     nms_iou: float
     per_image: int
+    anchor_scale: float = 8.0
 
 
 class RegionProposalNetwork(nn.Module):
@@ -66,7 +73,8 @@ class RegionProposalNetwork(nn.Module):
             scores.append(self.rpn_cls(shared).permute(0, 2, 3, 1).flatten(1).float())
             correction = self.rpn_reg(shared).permute(0, 2, 3, 1).flatten(1).float()
             deltas.append(correction.unflatten(1, (-1, self.coder.size)))
-        return RpnOutput(tuple(pyramid_anchors(pyramid)), tuple(scores), tuple(deltas))
+        anchors = tuple(pyramid_anchors(pyramid, self.rules.anchor_scale))
+        return RpnOutput(anchors, tuple(scores), tuple(deltas))
 
     def loss(
         self, output: RpnOutput, boxes: Sequence[Tensor], image_sizes_hw: Sequence[SizeHW]
