@@ -95,9 +95,10 @@ def write_report(folder: RunFolder, rows: Rows, config: PretrainMTP) -> Path:
 img{{max-width:100%}}td,th{{padding:.2em 1em;text-align:right}}
 td:first-child,td:nth-child(2){{text-align:left}}</style>
 <h1>Multi-task pretraining on embedded scenes</h1>
-<p>{html.escape(config.encoder)} from {config.weights or "random"} weights, {config.steps} steps of {config.batch_size}
-images from {len(config.sources)} drawn sources at once, seed {config.seed}. Scored on
-{config.validation_limit or "all"} scenes per source that were not trained on.</p>
+<p>{html.escape(config.encoder)} from {config.weights or "random"} weights, {config.steps} steps
+of {config.batch_size} images from {len(config.sources)} drawn sources at once, seed
+{config.seed}. Scored on {config.validation_limit or "all"} scenes per source that were not
+trained on.</p>
 <table><tr><th>source</th><th></th><th>untrained</th><th>trained</th><th>gain</th></tr>{cells}</table>
 <h2>Curves</h2>{_embedded(folder.path / "curves.png")}{images}</html>
 """

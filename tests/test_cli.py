@@ -134,3 +134,38 @@ def test_official_weights_go_in_and_out(tmp_path):
     assert tensors["pos_embed"].shape == (1, 36, 192)
     key = "blocks.0.attn.sampling_offsets.2.weight"
     assert tensors[key].equal(encoder.state_dict()["blocks.0.attn.sampling_offsets.weight"])
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", [_truncate, lambda path: path.unlink()], ids=["cut", "gone"])
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_image_that_cannot_be_read_is_named(tmp_path, spoil, workers):
+    data = draw_data(tmp_path / "data")
+    spoil(data / "town" / "images" / "train-00002.png")
+    words = ["pretrain", "mtp", "--sources", "town", "--data", str(data), *SMALL]
+    words += ["--steps", "5", "--workers", workers]
+    done = geomtp(*words, "--out", str(tmp_path / "run"))
+    assert done.returncode == 1, done.stderr
+    assert "train-00002.png" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    left_out = geomtp(*words, "--out", str(tmp_path / "other"), "--skip-bad")
+    assert left_out.returncode == 0, left_out.stderr
+
+
+@pytest.mark.slow
+def test_weights_of_something_else_are_refused(data, tmp_path):
+    other = tmp_path / "other.pth"
+    torch.save({"state_dict": {"fc.weight": torch.zeros(3, 3)}}, other)
+    text = tmp_path / "text.pth"
+    text.write_text("no weights")
+    words = ["pretrain", "mtp", "--sources", "town", "--data", str(data), *SMALL, "--steps", "1"]
+    for name, message in [(other, "fc.weight"), (text, "text.pth"), (tmp_path / "no", "no")]:
+        done = geomtp(*words, "--weights", str(name), "--out", str(tmp_path / name.stem))
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -269,6 +269,7 @@ def silence_known_warnings() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for text in (
         r".*does not have many workers.*",
+        r".*number of training batches.*is smaller than the logging interval.*",
         r".*Checkpoint directory.*exists and is not empty.*",
         r".*LeafSpec.*is deprecated.*",
         r".*no `train_dataloader`.*",
