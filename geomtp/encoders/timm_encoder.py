@@ -34,7 +34,8 @@ class TimmEncoder(Encoder):
 
     Models that halve their maps step by step give those of strides 4, 8, 16, 32; plain vision
     transformers of patch 16 the outputs of 4 evenly spread blocks, through the same small pyramid
-    as ViT + RVSA. The weights keep timm's names, so files of timm can be imported.
+    as ViT + RVSA. Each level is normalised over its channels. The weights keep timm's names, so
+    files of timm can be imported.
 
     - image_size: side (or height and width) of the images that position tables are made for; other
       sizes work too. A few models are bound to one size (CoAtNet, MaxViT, BEiT …): they see other
@@ -96,7 +97,7 @@ class TimmEncoder(Encoder):
         )
         maps = self._maps_by_tiles(images) if self.tiled else self._maps(images)
         levels = tuple(
-            level[:, :, : -(-height // stride), : -(-width // stride)]
+            normalised(level[:, :, : -(-height // stride), : -(-width // stride)])
             for level, stride in zip(maps, STRIDES, strict=True)
         )
         return FeaturePyramid(levels, STRIDES)
@@ -209,6 +210,17 @@ class TimmEncoder(Encoder):
         if table.shape == own.shape or cells < 1 or math.isqrt(cells) ** 2 != cells:
             return table
         return resample_abs_pos_embed(table, [rows, columns], num_prefix_tokens=prefix)
+
+
+def normalised(level: Tensor) -> Tensor:
+    """``level`` (B, C, H, W) with mean 0 and variance 1 over the channels of each cell.
+
+    Models of timm give levels of any scale (standard deviations from 0.1 to 11), and decoders begin
+    with convolutions and rectifiers, which inputs too large for them kill at the first step. See
+    docs/decisions/0005-levels-of-timm-are-normalised.md.
+    """
+    cells = level.permute(0, 2, 3, 1)  # (B, H, W, C): no copy where channels are last
+    return nn.functional.layer_norm(cells, cells.shape[-1:]).permute(0, 3, 1, 2)
 
 
 def _window_table(table: Tensor, own: Tensor, window_hw: SizeHW) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from geomtp.encoders.presets import create_encoder
-from geomtp.encoders.timm_encoder import TimmEncoder
+from geomtp.encoders.timm_encoder import TimmEncoder, normalised
 from geomtp.encoders.timm_models import drop_modules
 
 FAMILIES = [
@@ -92,7 +92,7 @@ def test_levels_are_the_features_of_timm(name):
     with torch.no_grad():
         expected = reference(images)[-4:]
         for level, features in zip(encoder(images).levels, expected, strict=True):
-            torch.testing.assert_close(level, features)
+            torch.testing.assert_close(level, normalised(features))
 
 
 def test_window_transformers_give_channels_first():
@@ -106,7 +106,7 @@ def test_window_transformers_give_channels_first():
         maps = reference.patch_embed(images)  # (B, H, W, C)
         for stage, level in zip(reference.layers, encoder(images).levels, strict=True):
             maps = stage(maps)
-            torch.testing.assert_close(level, maps.permute(0, 3, 1, 2))
+            torch.testing.assert_close(level, normalised(maps.permute(0, 3, 1, 2)))
 
 
 def test_plain_transformers_take_four_evenly_spread_blocks():
@@ -119,9 +119,9 @@ def test_plain_transformers_take_four_evenly_spread_blocks():
     with torch.no_grad():
         blocks = reference.get_intermediate_layers(images, n=[2, 5, 8, 11], reshape=True)
         levels = encoder(images).levels
-        torch.testing.assert_close(levels[2], blocks[2])
-        torch.testing.assert_close(levels[3], nn.functional.max_pool2d(blocks[3], 2))
-        torch.testing.assert_close(levels[1], encoder.pyramid.to_stride8(blocks[1]))
+        torch.testing.assert_close(levels[2], normalised(blocks[2]))
+        torch.testing.assert_close(levels[3], normalised(nn.functional.max_pool2d(blocks[3], 2)))
+        torch.testing.assert_close(levels[1], normalised(encoder.pyramid.to_stride8(blocks[1])))
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit", "test_coatnet", "pvt_v2_b0"])
@@ -270,3 +270,9 @@ def test_importing_the_presets_does_not_import_timm():
     code = "import sys, geomtp.encoders.presets; print('timm' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_levels_are_normalised_over_channels_whatever_their_scale():
+    level = torch.tensor([[1.0, 5.0], [3.0, 5.0]]).view(1, 2, 1, 2) * 100
+    expected = torch.tensor([[-1.0, 0.0], [1.0, 0.0]]).view(1, 2, 1, 2)
+    torch.testing.assert_close(normalised(level), expected, rtol=0, atol=1e-4)
