@@ -61,6 +61,7 @@ class ModelConfig:
       many regions of it a step trains on; None: as the reference (2000 or 1000, and 512)
     - anchor_scale: side of the smallest anchors, in cells of 4 px
     - reference_box_targets: the reference's mistake in instance box regression (quirk 16)
+    - reference_statistics: batch norms share their running statistics over all sources
     """
 
     encoder: str
@@ -75,6 +76,7 @@ class ModelConfig:
     rois: int | None = None
     anchor_scale: float = 8.0
     reference_box_targets: bool = False
+    reference_statistics: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers."""
@@ -233,6 +235,7 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
             in_channels=encoder.out_channels,
             num_classes=num_classes,
             channels=config.semantic_channels,
+            reference_statistics=config.reference_statistics,
         )
     if num_classes := classes_of("instance"):
         decoders["instance"] = MaskRCNN(

@@ -144,14 +144,14 @@ def import_official(state_dict: Mapping[str, Tensor], into: nn.Module) -> Import
             f"nothing in these weights belongs to {type(into).__name__}: "
             f"expected keys such as {_some(list(table.values()))}; found {_some(list(state_dict))}"
         )
-    into.load_state_dict(fitted, strict=False)
+    missing = set(into.load_state_dict(fitted, strict=False).missing_keys)
 
     known = _known_reasons(into)
     left = [key for key in part if key not in table.values()]
     ignored |= {prefix + key: known[key] for key in left if key in known}
     return ImportReport(
         used=tuple(fitted),
-        missing=tuple(key for key in own if key not in fitted),
+        missing=tuple(key for key in own if key in missing),
         unexpected=tuple(prefix + key for key in left if key not in known),
         interpolated=interpolated,
         ignored=ignored,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from geomtp.decoders.decoder import Decoder, check_source
 from geomtp.decoders.fpn import conv_for_relu
+from geomtp.decoders.source_statistics import SourceStatistics
 from geomtp.parallel import mean_over_processes
 from geomtp.types import IGNORE, FeaturePyramid, Predictions, SizeHW, Targets
 
@@ -23,6 +25,8 @@ class UperNet(Decoder):
     - num_classes: classes of each source, without the background
     - channels: width of the trunk (256 in pretraining, 512 in the reference's fine-tuning)
     - dropout: probability of dropping a whole channel before the classifier
+    - reference_statistics: one set of running statistics for all sources, as the reference has;
+      otherwise each source has its own
     """
 
     def __init__(
@@ -32,9 +36,15 @@ class UperNet(Decoder):
         num_classes: Mapping[str, int],
         channels: int = 256,
         dropout: float = 0.1,
+        reference_statistics: bool = False,
     ) -> None:
         super().__init__()
         self.trunk = UperNetTrunk(in_channels, channels)
+        shared = reference_statistics
+        self.statistics = None if shared else SourceStatistics(self.trunk, list(num_classes))
+        self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]
+            _spread_official_statistics
+        )
         self.dropout = nn.Dropout2d(dropout)
         self.classifiers = nn.ModuleDict(
             {source: nn.Conv2d(channels, count + 1, 1) for source, count in num_classes.items()}
@@ -43,7 +53,12 @@ class UperNet(Decoder):
     def logits(self, pyramid: FeaturePyramid, source: str) -> Tensor:
         """(B, K + 1, H, W) at the size of the finest level."""
         check_source(source, self.classifiers)
-        logits: Tensor = self.classifiers[source](self.dropout(self.trunk(pyramid)))
+        if self.statistics is None:
+            features = self.trunk(pyramid)
+        else:
+            with self.statistics.of(source, self.trunk):
+                features = self.trunk(pyramid)
+        logits: Tensor = self.classifiers[source](self.dropout(features))
         return logits
 
     def loss(
@@ -88,6 +103,8 @@ class UperNet(Decoder):
         """Our keys and those of the pretraining framework."""
         keys = {}
         for key in self.state_dict():
+            if key.startswith("statistics."):
+                continue
             if match := re.match(r"classifiers\.([^.]+)\.(.*)", key):
                 keys[key] = f"semseghead_{source_numbers[match[1]]}.1.{match[2]}"
             else:
@@ -95,6 +112,18 @@ class UperNet(Decoder):
                 official = re.sub(r"psp_modules\.(\d)\.", r"psp_modules.\1.1.", official)
                 keys[key] = official
         return keys
+
+
+def _spread_official_statistics(decoder: nn.Module, incompatible: Any) -> None:
+    """Where a file has the trunk's statistics but none by source, every source takes those."""
+    assert isinstance(decoder, UperNet)
+    missing = incompatible.missing_keys
+    own = [key for key in missing if key.endswith(("statistics.means", "statistics.variances"))]
+    of_trunk = [key for key in missing if key.endswith(("bn.running_mean", "bn.running_var"))]
+    if decoder.statistics is not None and own and not of_trunk:
+        decoder.statistics.spread(decoder.trunk)
+        for key in own:
+            missing.remove(key)
 
 
 class UperNetTrunk(nn.Module):

@@ -85,6 +85,7 @@ class PretrainMTP:
         strict: stop at the first malformed annotation, instead of leaving it out.
         resume: go on from the last checkpoint in out.
         reference_box_targets: train instance boxes towards 1, as the reference does (quirk 16).
+        reference_statistics: one set of running statistics of batch norms for all sources.
         reference_label_padding: squeeze logits onto smaller label maps (quirk 17).
         reference_photometric: distort colours as the reference does (quirk 18).
         reference_filtering: filter boxes and rotated boxes apart (quirk 19).
@@ -140,6 +141,7 @@ class PretrainMTP:
     strict: bool = False
     resume: bool = False
     reference_box_targets: bool = False
+    reference_statistics: bool = False
     reference_label_padding: bool = False
     reference_photometric: bool = False
     reference_filtering: bool = False

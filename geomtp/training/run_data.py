@@ -45,6 +45,7 @@ def model_config_of(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> Mo
         rois=config.rois,
         anchor_scale=config.anchor_scale,
         reference_box_targets=config.reference_box_targets,
+        reference_statistics=config.reference_statistics,
     )
 
 
