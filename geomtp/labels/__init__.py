@@ -4,6 +4,7 @@ from geomtp.labels.annotations import AnnotatedObject, Annotations
 from geomtp.labels.coco_stores import export_coco, store_from_coco
 from geomtp.labels.generate import build_store, classes_in
 from geomtp.labels.image_labels import SPLITS, ImageLabels
+from geomtp.labels.object_masks import ObjectMask
 from geomtp.labels.readers import READERS, read_annotations
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.segmenters import SEGMENTERS, BoxSegmenter, PolygonSegmenter, Segmenter
@@ -20,6 +21,7 @@ __all__ = [
     "BoxSegmenter",
     "ImageLabels",
     "LabelStore",
+    "ObjectMask",
     "PolygonSegmenter",
     "ReadNotes",
     "ReadReport",

@@ -121,7 +121,8 @@ def labels_of(
     rles: list[bytes] | None = None
     if segmenter is not None:
         to_segment = dataclasses.replace(annotations, objects=instances)
-        rles = segmenter.segment(info.image_root / annotations.image, to_segment)
+        masks = segmenter.segment(info.image_root / annotations.image, to_segment)
+        rles = [mask.rle for mask in masks]
     boxes: Sequence[tuple[float, float, float, float]]
     if rles is None:
         boxes = [horizontal_box(item, size_hw) for item in instances]

@@ -76,8 +76,8 @@ def test_holes_multipolygons_and_clipping(placed, tmp_path):
     objects = found[name].objects
     assert [len(o.polygons) for o in objects] == [1, 2, 1]
     assert len(objects[0].polygons[0]) == 2
-    rles = PolygonSegmenter().segment(folder / name, found[name])
-    assert [rle_area(rle) for rle in rles] == [1600 - 100, 200, 400]
+    masks = PolygonSegmenter().segment(folder / name, found[name])
+    assert [rle_area(mask.rle) for mask in masks] == [1600 - 100, 200, 400]
     assert report.left_out == (("sliver", 1),)
     assert {o.name for o in objects} == {"object"}
 
@@ -170,7 +170,7 @@ def test_a_bow_tie_is_mended(tmp_path):
     path = text(tmp_path / "a.geojson", collection(feature(tile_georeference(TILE), tie)))
     found, _ = read("geojson", tmp_path / "images", path)
     item = found[f"{TILE}.png"]
-    area = rle_area(PolygonSegmenter().segment(tmp_path, item)[0])
+    area = rle_area(PolygonSegmenter().segment(tmp_path, item)[0].rle)
     assert abs(area - 800) <= 40  # two triangles of 40 × 20 / 2; centres on the diagonals
 
 
