@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
-from geomtp.geometry import enclosing_boxes, masks_from_rboxes
 from geomtp.labels.annotations import Annotations, Polygon, Ring
+from geomtp.labels.box_masks import box_mask, box_window, inner_window
 from geomtp.labels.object_masks import ObjectMask
 from geomtp.labels.run_lengths import rle_of_part
 from geomtp.labels.shapes import rotated_boxes
@@ -63,30 +61,18 @@ class BoxSegmenter(Segmenter):
     def segment(self, image: Path, annotations: Annotations) -> list[ObjectMask]:
         """See ``Segmenter``."""
         size_hw = annotations.size_hw
-        rboxes = torch.from_numpy(rotated_boxes(annotations.objects, size_hw))
         masks = []
-        for rbox, bounds in zip(rboxes, enclosing_boxes(rboxes).tolist(), strict=True):
-            x1, y1, x2, y2 = _inner_window(bounds, size_hw)
-            moved = rbox - rbox.new_tensor([x1, y1, 0, 0, 0])
-            mask = masks_from_rboxes(moved[None], (y2 - y1, x2 - x1))[0].numpy()
-            masks.append(ObjectMask(rle_of_part(mask, (x1, y1), size_hw)))
+        for rbox in rotated_boxes(annotations.objects, size_hw):
+            window = box_window(rbox, size_hw)
+            rle = rle_of_part(box_mask(rbox, window), window[:2], size_hw)
+            masks.append(ObjectMask(rle))
         return masks
-
-
-def _inner_window(bounds_xyxy: list[float], size_hw: SizeHW) -> tuple[int, int, int, int]:
-    """The whole pixels around ``bounds_xyxy`` inside the image, at least one pixel."""
-    height, width = size_hw
-    x1 = min(max(math.floor(bounds_xyxy[0]), 0), width - 1)
-    y1 = min(max(math.floor(bounds_xyxy[1]), 0), height - 1)
-    x2 = min(max(math.ceil(bounds_xyxy[2]), x1 + 1), width)
-    y2 = min(max(math.ceil(bounds_xyxy[3]), y1 + 1), height)
-    return (x1, y1, x2, y2)
 
 
 def _fill_polygons(polygons: tuple[Polygon, ...], size_hw: SizeHW) -> bytes:
     points = np.concatenate([polygon[0] for polygon in polygons])
     bounds = [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
-    x1, y1, x2, y2 = _inner_window(bounds, size_hw)
+    x1, y1, x2, y2 = inner_window(bounds, size_hw)
     shapes: list[dict[str, Any]] = [
         {"type": "Polygon", "coordinates": [_closed(ring - (x1, y1)) for ring in polygon]}
         for polygon in polygons
