@@ -2,7 +2,9 @@
 
 from geomtp.labels.annotations import AnnotatedObject, Annotations
 from geomtp.labels.coco_stores import export_coco, store_from_coco
+from geomtp.labels.engine import GenerateResult, generate
 from geomtp.labels.generate import build_store, classes_in
+from geomtp.labels.generate_config import GenerateLabels
 from geomtp.labels.image_labels import SPLITS, ImageLabels
 from geomtp.labels.object_masks import ObjectMask
 from geomtp.labels.readers import READERS, read_annotations
@@ -19,6 +21,8 @@ __all__ = [
     "AnnotatedObject",
     "Annotations",
     "BoxSegmenter",
+    "GenerateLabels",
+    "GenerateResult",
     "ImageLabels",
     "LabelStore",
     "ObjectMask",
@@ -31,6 +35,7 @@ __all__ = [
     "build_store",
     "classes_in",
     "export_coco",
+    "generate",
     "read_annotations",
     "semantic_map",
     "store_from_coco",
