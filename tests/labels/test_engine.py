@@ -222,7 +222,8 @@ def test_changed_settings_are_refused(scenes, monkeypatch):
         generate(config_of(scenes, segmenter="polygon", licence="mine"), silent)
     assert str(raised.value) == (
         f"{scenes / 'store'} was begun with other settings: licence (was '', now 'mine'), "
-        f"segmenter (was 'box', now 'polygon'); repeat the old ones to go on, or give another folder"
+        f"segmenter (was 'box', now 'polygon'); repeat the old ones to go on, "
+        f"or give another folder"
     )
     (scenes / "labels/00.txt").write_text("1 1 9 1 9 9 1 9 ship 0")
     with pytest.raises(ValueError, match=r"other settings: content of the annotations \(was"):
