@@ -21,7 +21,7 @@ import numpy as np
 from geomtp.labels.generate_config import GenerateLabels
 from geomtp.labels.label_processes import device_of, label_in_processes, launched_as
 from geomtp.labels.label_progress import LabelProgress
-from geomtp.labels.label_shards import ShardLabeller
+from geomtp.labels.label_shards import ShardLabeller, check_settings
 from geomtp.labels.plan import Plan, make_plan, open_plan, save_plan, shard_file
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.shards import Shard, read_shard
@@ -66,6 +66,7 @@ def generate(config: GenerateLabels, say: Say = print) -> GenerateResult:
     rank, world = launched_as() if config.processes is None else (0, 1)
     plan = open_plan(config)
     if plan is None:
+        check_settings(config)
         if rank == 0:
             say(f"reading annotations ({config.form}) in {config.annotations}")
             plan = make_plan(config)

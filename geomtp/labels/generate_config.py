@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+PromptName = Literal["h", "r", "rh"]
 SplitRule = Literal["hash", "folders", "train", "val", "test"]
 
-_MAY_CHANGE = ("out", "processes", "skip_bad", "device", "batch_size", "report")
+_MAY_CHANGE = ("out", "processes", "skip_bad", "device", "boxes_per_batch", "report")
 """Settings that change no label: a run may be resumed with others."""
 
 
@@ -24,9 +25,11 @@ class GenerateLabels:
         form: their format, one of ``READERS``.
         out: folder of the store that is written.
         segmenter: what makes masks of the annotations, one of ``SEGMENTER_NAMES``.
-        weights: folder with the segmenter's weights; ``sam`` needs one.
+        weights: folder with the weights of "sam", which needs them.
         prompt: how objects are shown to the segmenter: the horizontal box ("h"), the rotated box
             as a mask ("r"), the horizontal box around the rotated one ("rh").
+        zoom_below_px: sam looks at objects with a shorter long side in an enlarged crop; 0: none.
+        online: ``weights`` may also be a name on the Hugging Face hub.
         source: name of the data set; by default that of the folder ``out``.
         classes: class names in order; by default those that occur, in alphabetical order.
         class_map: file that renames or leaves out classes.
@@ -48,7 +51,7 @@ class GenerateLabels:
         keep_raw: store the masks as the segmenter gave them too.
         processes: processes on this machine; None: those that the launcher started, or one.
         device: what the segmenter computes on.
-        batch_size: prompts that are decoded at once.
+        boxes_per_batch: objects that sam decodes at once.
         images_per_shard: how much is lost when a run is killed.
         skip_bad: images that cannot be read do not make the run fail.
         strict: stop at the first malformed annotation, instead of leaving it out.
@@ -63,7 +66,9 @@ class GenerateLabels:
     out: Path
     segmenter: str = "box"
     weights: Path | None = None
-    prompt: str = "rh"
+    prompt: PromptName = "rh"
+    zoom_below_px: float = 0
+    online: bool = False
     source: str | None = None
     classes: tuple[str, ...] | None = None
     class_map: Path | None = None
@@ -83,14 +88,14 @@ class GenerateLabels:
     keep_raw: bool = False
     processes: int | None = None
     device: str = "auto"
-    batch_size: int = 64
+    boxes_per_batch: int = 64
     images_per_shard: int = 32
     skip_bad: bool = False
     strict: bool = False
     report: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("channels", "batch_size", "images_per_shard", "tile_px", "processes"):
+        for name in ("channels", "boxes_per_batch", "images_per_shard", "tile_px", "processes"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value}")

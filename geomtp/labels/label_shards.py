@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from geomtp.labels.annotations import Annotations
+from geomtp.labels.create_segmenter import create_segmenter
 from geomtp.labels.generate import Making, labels_of
 from geomtp.labels.generate_config import GenerateLabels
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.plan import Plan, shard_file, split_of, work_of_shard
 from geomtp.labels.reports import ReadNotes
-from geomtp.labels.segmenters import SEGMENTERS, Segmenter
+from geomtp.labels.segmenters import Segmenter
 from geomtp.labels.shards import write_shard
 from geomtp.labels.tiling import Tiling, cut
 from geomtp.rasters import raster_info, read_window
@@ -34,11 +35,7 @@ class ShardLabeller:
         self._segmenter = _segmenter(config, device or config.device)
         looks = config.segmenter not in _AS_ANNOTATED
         self._making = Making(check=config.check and looks, keep_raw=config.keep_raw)
-        self._tiling = None
-        if config.tile_px is not None:
-            self._tiling = Tiling(
-                config.tile_px, config.tile_gap_px, config.tile_rates, config.minimum_kept
-            )
+        self._tiling = _tiling(config)
 
     def label(self, number: int, on_image: Callable[[int], None]) -> None:
         """Write the labels of a shard; ``on_image`` is told the instances of each image.
@@ -68,8 +65,10 @@ class ShardLabeller:
         pieces = [annotations]
         if self._tiling is not None:
             pieces = cut(annotations, image, self._tiling, self._info.image_root, notes)
-        elif self._config.segmenter in _AS_ANNOTATED and (damage := damage_of(image)):
-            raise OSError(damage)
+        elif self._config.segmenter in _AS_ANNOTATED or not annotations.objects:
+            damage = damage_of(image)  # nobody else would notice
+            if damage is not None:
+                raise OSError(damage)
         return [
             labels_of(piece, self._segmenter, self._info, split, notes, self._making)
             for piece in pieces
@@ -93,8 +92,31 @@ def damage_of(image: Path) -> str | None:
     return None
 
 
+def check_settings(config: GenerateLabels) -> None:
+    """Raise ValueError or FileNotFoundError for tiles or a segmenter that cannot be had.
+
+    Says it at once, before annotations are read; the weights of "sam" are not loaded.
+    """
+    _tiling(config)
+    if config.segmenter != "sam" or config.weights is None:
+        _segmenter(config, "cpu")
+    elif not (config.online or config.weights.is_dir()):
+        raise FileNotFoundError(f"{config.weights} is no folder: expected the weights of sam")
+
+
+def _tiling(config: GenerateLabels) -> Tiling | None:
+    if config.tile_px is None:
+        return None
+    return Tiling(config.tile_px, config.tile_gap_px, config.tile_rates, config.minimum_kept)
+
+
 def _segmenter(config: GenerateLabels, device: str) -> Segmenter:
-    """The segmenter by name. Raises ValueError for an unknown one."""
-    if config.segmenter not in SEGMENTERS:
-        raise ValueError(f"unknown segmenter {config.segmenter!r}; known: {', '.join(SEGMENTERS)}")
-    return SEGMENTERS[config.segmenter]
+    return create_segmenter(
+        config.segmenter,
+        weights=config.weights,
+        prompt=config.prompt,
+        device=device,
+        boxes_per_batch=config.boxes_per_batch,
+        zoom_below_px=config.zoom_below_px,
+        online=config.online,
+    )

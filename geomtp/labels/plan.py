@@ -21,6 +21,7 @@ from typing import Any
 from geomtp.labels.annotation_lines import annotations_of, line_of
 from geomtp.labels.annotations import Annotations
 from geomtp.labels.channel_statistics import measure_mean_std
+from geomtp.labels.class_maps import Unmapped, apply_class_map, read_class_map
 from geomtp.labels.generate import check_classes, class_counts
 from geomtp.labels.generate_config import GenerateLabels
 from geomtp.labels.readers import READERS
@@ -141,6 +142,10 @@ def make_plan(config: GenerateLabels) -> Plan:
     try:
         shutil.rmtree(folder, ignore_errors=True)
         reader = READERS[config.form](config.images, config.annotations, notes)
+        if config.class_map is not None:
+            unmapped: Unmapped = "drop" if config.skip_unknown else "error"
+            names_map = read_class_map(config.class_map)
+            reader = apply_class_map(reader, names_map, notes, unmapped=unmapped)
         for item in _written(config, reader):
             split_of(item.image, config, frozenset())  # raises before any work is done
             names.append(item.image)

@@ -288,11 +288,28 @@ def test_unknown_classes_stop_before_anything_is_labelled(scenes):
     assert result.report.count("unknown class") > 0
 
 
+def test_classes_are_renamed_by_a_map(scenes):
+    (scenes / "map.yaml").write_text("ship: vessel\nstorage tank: null\nplane: vessel\n")
+    result = generate(config_of(scenes, class_map=scenes / "map.yaml"), silent)
+    assert result.store.classes.names == ("vessel",)
+    assert result.report.count("dropped class") > 0
+    (scenes / "map.yaml").write_text("ship: vessel\n")
+    config = config_of(scenes, "other", class_map=scenes / "map.yaml")
+    with pytest.raises(ValueError, match=r"unmapped|unknown|storage tank"):
+        generate(config, silent)
+    left = generate(dataclasses.replace(config, skip_unknown=True), silent)
+    assert left.store.classes.names == ("vessel",)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ({"form": "dotta"}, "unknown annotation format 'dotta'; known: "),
         ({"segmenter": "sammy"}, "unknown segmenter 'sammy'; known: "),
+        ({"segmenter": "sam"}, "needs weights: give the folder"),
+        ({"segmenter": "sam", "weights": Path("nowhere")}, "nowhere is no folder"),
+        ({"tile_px": 64, "tile_gap_px": 64}, "got size 64 and gap 64"),
+        ({"class_map": Path("nowhere.yaml")}, "nowhere.yaml"),
         ({"images": Path("nowhere")}, "nowhere is no folder"),
         ({"form": "voc"}, "holds no .xml file"),
         ({"split": "folders"}, "00.png lies in no folder named train, val"),
