@@ -10,6 +10,7 @@ DAMAGED = "damaged image"
 """The reason that an image cannot be read."""
 
 _EXAMPLES_PER_KIND = 3
+_LONGEST_SENTENCE = 500
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class ReadNotes:
     def malformed(self, where: str, what: str) -> None:
         """Count an entry that cannot be understood. Raises ValueError when strict."""
         if self._strict:
-            raise ValueError(f"{where}: {what}")
+            raise ValueError(_sentence(where, what))
         self.left_out("malformed", where, what)
 
     def left_out(self, reason: str, where: str, what: str) -> None:
@@ -69,7 +70,7 @@ class ReadNotes:
         if reason == DAMAGED:
             self.damaged.append((where, what))
         if self._left_out[reason] <= _EXAMPLES_PER_KIND:
-            self._examples.append((reason, f"{where}: {what}"))
+            self._examples.append((reason, _sentence(where, what)))
 
     def content(self) -> dict[str, Any]:
         """All that was noted, as JSON holds it; ``add_content`` is the inverse."""
@@ -99,3 +100,12 @@ class ReadNotes:
             left_out=tuple(self._left_out.most_common()),
             examples=tuple(sentence for _, sentence in self._examples),
         )
+
+
+def _sentence(where: str, what: str) -> str:
+    """One line of bearable length, whatever an annotation file puts into it."""
+    text = "".join(sign if sign.isprintable() else " " for sign in f"{where}: {what}")
+    if len(text) <= _LONGEST_SENTENCE:
+        return text
+    half = _LONGEST_SENTENCE // 2
+    return f"{text[:half]} … {text[-half:]}"
