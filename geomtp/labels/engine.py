@@ -23,6 +23,7 @@ from geomtp.labels.label_processes import device_of, label_in_processes, launche
 from geomtp.labels.label_progress import LabelProgress
 from geomtp.labels.label_shards import ShardLabeller, check_settings
 from geomtp.labels.plan import Plan, make_plan, open_plan, save_plan, shard_file
+from geomtp.labels.report_page import write_report
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.shards import Shard, read_shard
 from geomtp.labels.store import LabelStore, StoreWriter
@@ -86,6 +87,8 @@ def generate(config: GenerateLabels, say: Say = print) -> GenerateResult:
     _wait_for_shards(config, plan, say)
     report, bad = _merge(config, plan)
     store = LabelStore.open(config.out)
+    if config.report:
+        say(write_report(store, config.out, report, bad))
     if not bad or config.skip_bad:
         save_plan(config.out, dataclasses.replace(plan, finished=True))
         shutil.rmtree(config.out / "shards", ignore_errors=True)
