@@ -335,3 +335,33 @@ def test_memory_of_a_large_scene_stays_bounded(tmp_path, monkeypatch):
     asked.clear()
     cut(Annotations("a.tif", (4096, 4096), ()), path, Tiling(1024, 0), tmp_path)
     assert asked == [1024 * 1024] * 16
+
+
+@pytest.mark.parametrize("form", ["polygons", "rle"])
+def test_tiles_without_gap_put_together_give_the_scenes_masks(tmp_path, form):
+    rng = np.random.default_rng(3)
+    size_hw = (150, 210)
+    path = image(tmp_path / "a.png", *size_hw)
+    objects = []
+    for i in range(12):
+        centre = rng.uniform(0, 1, 2) * size_hw[::-1]
+        turn = np.sort(rng.uniform(0, 2 * np.pi, 7))
+        star = rng.uniform(12, 60, 7)[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        polygon = (centre + star, centre + star[::-1] * 0.1)
+        objects.append(AnnotatedObject(str(i), "", polygons=(polygon,)))
+    scene = Annotations("a.png", size_hw, tuple(objects))
+    masks = PolygonSegmenter().segment(path, scene)
+    if form == "rle":
+        objects = [AnnotatedObject(str(i), "", rle=mask.rle) for i, mask in enumerate(masks)]
+        scene = Annotations("a.png", size_hw, tuple(objects))
+    tiling = Tiling(30, 0, minimum_kept=1e-9)  # 30 divides both sides: no tile overlaps another
+    together = np.zeros((12, *size_hw), dtype=bool)
+    windows = tile_windows(size_hw, tiling).tolist()
+    tiles = cut(scene, path, tiling, tmp_path / "out")
+    assert len(tiles) == 5 * 7
+    for tile, (x1, y1, x2, y2) in zip(tiles, windows, strict=True):
+        for item, mask in zip(tile.objects, PolygonSegmenter().segment(path, tile), strict=True):
+            together[int(item.name), y1:y2, x1:x2] = decode_rle([mask.rle], (30, 30))[0]
+    want = decode_rle([mask.rle for mask in masks], size_hw).numpy()
+    assert want.any(axis=(1, 2)).all()
+    np.testing.assert_array_equal(together, want)
