@@ -29,6 +29,12 @@ PROMPTS: tuple[str, ...] = get_args(Prompt)
 _CERTAIN_LOGIT = 6.9  # log(0.999 / 0.001): a mask prompt that is sure of itself
 
 
+def check_prompt(prompt: str) -> None:
+    """Raise ValueError for a prompt that is none."""
+    if prompt not in PROMPTS:
+        raise ValueError(f"unknown prompt {prompt!r}; known: {', '.join(PROMPTS)}")
+
+
 def prompt_boxes(
     objects: Sequence[AnnotatedObject], size_hw: SizeHW, prompt: Prompt
 ) -> NDArray[np.float64]:
@@ -37,8 +43,7 @@ def prompt_boxes(
     For "r" they are those of "rh": where the object is to be looked for.
     Raises ValueError for an unknown prompt.
     """
-    if prompt not in PROMPTS:
-        raise ValueError(f"unknown prompt {prompt!r}; known: {', '.join(PROMPTS)}")
+    check_prompt(prompt)
     if not objects:
         return np.zeros((0, 4))
     if prompt == "h":

@@ -15,7 +15,7 @@ from geomtp.labels.annotations import Annotations
 from geomtp.labels.image_pixels import ImagePixels
 from geomtp.labels.object_masks import ObjectMask
 from geomtp.labels.prompt_windows import prompt_windows
-from geomtp.labels.prompts import Frame, Prompt, prompt_boxes
+from geomtp.labels.prompts import Frame, Prompt, check_prompt, prompt_boxes
 from geomtp.labels.run_lengths import rle_of_part
 from geomtp.labels.sam_models import Embedding, SamModels
 from geomtp.labels.segmenters import Segmenter
@@ -37,7 +37,7 @@ class SamSegmenter(Segmenter):
     - multimask: the best of the model's three masks by its own predicted IoU; without, its one mask
 
     The score is the IoU that the model predicts, 0…1.
-    Raises ValueError for settings below 1 pixel or prompt.
+    Raises ValueError for an unknown prompt and for sizes below 1.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class SamSegmenter(Segmenter):
     ) -> None:
         if min(boxes_per_batch, window_px, zoom_px) < 1:
             raise ValueError("boxes_per_batch, window_px and zoom_px must be 1 or more")
+        check_prompt(prompt)
         self._models = models
         self._prompt: Prompt = prompt
         self._boxes_per_batch = boxes_per_batch
