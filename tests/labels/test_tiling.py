@@ -15,7 +15,8 @@ from geomtp.labels.shapes import rotated_boxes
 from geomtp.labels.tiling import Tiling, cut, objects_in_windows, tile_windows
 from geomtp.rasters import Georeference, georeference, read_window, write_raster
 from tests.golden_cases import GoldenCase
-from tests.labels.layouts import image, text
+from tests.labels.layouts import image, read, text
+from tests.labels.test_geojson import collection, feature
 
 UTM = Georeference("EPSG:32633", (0.5, 0.0, 500_000.25, 0.0, -0.5, 4_649_776.1))
 TURNED = Georeference("EPSG:3857", (0.3, 0.1, 1234.56, 0.1, -0.3, 6543.21))
@@ -365,3 +366,33 @@ def test_tiles_without_gap_put_together_give_the_scenes_masks(tmp_path, form):
     want = decode_rle([mask.rle for mask in masks], size_hw).numpy()
     assert want.any(axis=(1, 2)).all()
     np.testing.assert_array_equal(together, want)
+
+
+@pytest.mark.parametrize("place", [UTM, TURNED, None])
+def test_reading_the_map_over_the_tiles_gives_the_cut_objects(tmp_path, place):
+    """What is cut out of the scene's annotations is what a reader finds over each tile."""
+    name = "t-619212-523272-20.png" if place is None else "a.tif"
+    path = image(tmp_path / "scene" / name, 256, 256)
+    if place is not None:
+        write_raster(path, np.zeros((256, 256), np.uint8), place)
+    there = georeference(path)
+    rings = [[(90, 100), (150, 110), (140, 170), (80, 150)], [(5, 5), (40, 5), (40, 30)]]
+    path_of_map = text(
+        tmp_path / "a.geojson", collection(*(feature(there, ring) for ring in rings))
+    )
+    (scene,) = read("geojson", tmp_path / "scene", path_of_map)[0].values()
+    tiling = Tiling(128, 0, minimum_kept=1e-6)
+    tiles = cut(scene, path, tiling, tmp_path / "tiles")
+    found, _ = read("geojson", tmp_path / "tiles", path_of_map)
+    assert sorted(found) == sorted(tile.image for tile in tiles)
+    counts = []
+    for tile in tiles:
+        anew = found[tile.image]
+        masks = [
+            [mask.rle for mask in PolygonSegmenter().segment(path, item)] for item in (tile, anew)
+        ]
+        assert len(masks[0]) == len(masks[1])
+        counts.append(len(masks[0]))
+        ours, theirs = (decode_rle(rles, (128, 128)).numpy() for rles in masks)
+        assert (ours != theirs).sum() <= 2  # the way over the map moves corners by 1e-6 px
+    assert counts == [2, 1, 1, 1]
