@@ -339,7 +339,7 @@ def recipes(words: Sequence[str]) -> int:
     return 0
 
 
-LABEL_FORMATS = "coco, dior, dota, fair1m, geojson, voc"
+LABEL_FORMATS = "coco, dior, dota, fair1m, geojson, geopackage, voc, xview, yolo_obb"
 LABEL_SEGMENTERS = "sam, grabcut, polygon, box"
 EXPORT_FORMATS = "coco, dota, samrs, semantic"
 

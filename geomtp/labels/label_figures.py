@@ -81,6 +81,11 @@ class LabelFigures:
         """Instances with one flag or more."""
         return int(self.class_flagged.sum())
 
+    @property
+    def scores_vary(self) -> bool:
+        """Whether the scores say anything: some segmenters give 1 to every mask."""
+        return bool(self.scores[1:-1].any())
+
     def content(self, names: tuple[str, ...]) -> dict[str, Any]:
         """All counts as JSON holds them; the classes by name."""
         return {

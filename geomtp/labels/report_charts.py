@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_BLUE, _GREY = "#4a86e8", "#7a8699"  # to be seen on white and on black
 _WIDTH, _HEIGHT, _BELOW = 460, 150, 20
 
 
@@ -20,14 +21,14 @@ def column_chart(title: str, counts: Sequence[int], edges: Sequence[str]) -> str
     largest, step = max([*counts, 1]), _WIDTH / max(len(counts), 1)
     columns = "".join(
         f'<rect x="{i * step + 1:.1f}" y="{_HEIGHT - _HEIGHT * count / largest:.1f}" '
-        f'width="{step - 2:.1f}" height="{_HEIGHT * count / largest:.1f}" rx="2">'
+        f'width="{step - 2:.1f}" height="{_HEIGHT * count / largest:.1f}" rx="2" fill="{_BLUE}">'
         f"<title>{count:,}</title></rect>"
         for i, count in enumerate(counts)
     )
     # Labels at the two ends are pulled inside.
     last = len(edges) - 1
     texts = "".join(
-        f'<text x="{i * step:.1f}" y="{_HEIGHT + 15}" '
+        f'<text x="{i * step:.1f}" y="{_HEIGHT + 15}" font-size="11" fill="{_GREY}" '
         f'text-anchor="{"start" if i == 0 else "end" if i == last else "middle"}">{text}</text>'
         for i, text in enumerate(edges)
         if text
@@ -35,7 +36,8 @@ def column_chart(title: str, counts: Sequence[int], edges: Sequence[str]) -> str
     return (
         f"<figure><figcaption>{title} <small>highest column {largest:,}</small></figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + _BELOW}" role="img" aria-label="{title}">'
-        f'{columns}<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT}" y2="{_HEIGHT}"/>{texts}</svg></figure>'
+        f'{columns}<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT}" y2="{_HEIGHT}" stroke="{_GREY}"/>'
+        f"{texts}</svg></figure>"
     )
 
 
@@ -96,9 +98,6 @@ td,th{padding:5px 12px;text-align:left;white-space:nowrap}
 figure{margin:0}
 .charts figure{padding:12px 16px}
 .charts svg{width:100%;height:auto;display:block;margin-top:8px}
-.charts rect{fill:var(--accent)}
-.charts line{stroke:var(--line)}
-.charts text{fill:var(--soft);font-size:11px}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:14px}
 .gallery figure{overflow:hidden}
 .gallery img{width:100%;height:auto;display:block}

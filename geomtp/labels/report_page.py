@@ -107,10 +107,10 @@ def _summary(store: LabelStore, figures: LabelFigures) -> str:
         (f"{len(store.classes)}", "classes"),
     ]
     content = figures.content(store.classes.names)
-    for key, name in (("mean_score", "mean score"), ("mean_coverage", "mean coverage")):
-        if content[key] is not None:
-            tiles.append((f"{content[key]:.2f}", name))
+    if figures.scores_vary:
+        tiles.append((f"{content['mean_score']:.2f}", "mean score"))
     if figures.covered:
+        tiles.append((f"{content['mean_coverage']:.2f}", "mean coverage"))
         tiles.append((share_text(figures.flagged, figures.instances), "of the masks flagged"))
     cells = "".join(f"<div><b>{value}</b><span>{name}</span></div>" for value, name in tiles)
     facts = [f"{name} {count:,}" for name, count in sorted(figures.splits.items())]
@@ -161,7 +161,7 @@ def _shapes(figures: LabelFigures) -> str:
 
 
 def _quality(figures: LabelFigures) -> str:
-    if not figures.scored and not figures.covered:
+    if not figures.scores_vary and not figures.covered:
         return ""
     content = figures.content(())
     edges = [f"{edge:g}" if k % 5 == 0 else "" for k, edge in enumerate(content["share_edges"])]
@@ -169,7 +169,7 @@ def _quality(figures: LabelFigures) -> str:
     if figures.covered:
         title = "Share of the rotated box that the mask covers"
         charts.append(column_chart(title, content["coverage"], edges))
-    if figures.scored:
+    if figures.scores_vary:
         charts.append(column_chart("Score of the segmenter", content["scores"], edges))
     text = f'<h2>Quality</h2><div class="charts">{"".join(charts)}</div>'
     if figures.covered:
