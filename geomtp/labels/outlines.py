@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import shapely
 
 from geomtp.labels.annotations import Polygon
@@ -38,8 +37,3 @@ def polygons_of(geometry: Any) -> tuple[Polygon, ...]:
 def _polygon(geometry: Any) -> Polygon:
     rings = (geometry.exterior, *geometry.interiors)
     return tuple(geos.get_coordinates(ring)[:-1] for ring in rings)
-
-
-def rectangle(x1: float, y1: float, x2: float, y2: float) -> Polygon:
-    """The polygon of a box."""
-    return (np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], dtype=np.float64),)
