@@ -27,6 +27,7 @@ from geomtp.labels.object_masks import ObjectMask
 from geomtp.labels.plan import make_plan, shard_file
 from geomtp.labels.run_lengths import rle_of_part
 from geomtp.labels.segmenters import BoxSegmenter
+from tests.labels import tiny_sam
 from tests.labels.layouts import info
 from tests.labels.scenes import draw_scenes
 from tests.labels.test_store import assert_same
@@ -411,6 +412,19 @@ def test_masks_are_checked_and_say_how_they_came_about(scenes, monkeypatch):
     unchecked = generate(config_of(scenes, "c", segmenter="sloppy", check=False), silent).store
     assert unchecked[1].flags is None
     assert unchecked[1].scores.tolist() == [0.75] * len(unchecked[1].boxes)
+
+
+@pytest.mark.slow
+def test_sam_labels_the_same_in_two_processes(scenes):
+    pytest.importorskip("transformers")
+    weights = tiny_sam.save("sam", scenes / "weights")
+    settings = {"segmenter": "sam", "weights": weights, "source": "a", "device": "cpu"}
+    one = generate(config_of(scenes, "one", **settings), silent).store
+    two = generate(config_of(scenes, "two", processes=2, **settings), silent).store
+    assert_same_stores(two, one)
+    assert {prompt for row in one for prompt in row.prompts} == {"rh"}
+    assert all(0 <= score <= 1 for row in one for score in row.scores)
+    assert sum(len(row.flags) for row in one) > 20
 
 
 def test_the_plan_on_disk_is_plain_json(scenes):
