@@ -22,6 +22,7 @@ from geomtp.labels.segmenters import Segmenter
 from geomtp.labels.shapes import rotated_boxes
 from geomtp.types import SizeHW
 
+_PROMPTS_ON_CPU = 16  # more at once are slower there, and take 36 MB each
 _MASKS_AT_ONCE = 8  # enlarged to the model's picture: 4 MB each at 1024 px
 
 
@@ -30,7 +31,7 @@ class SamSegmenter(Segmenter):
 
     - models: the loaded model (``sam_models.load_sam``)
     - prompt: "rh", "h" or "r", see ``prompts.Prompt``
-    - boxes_per_batch: prompts decoded at once; bounds the memory of decoding
+    - boxes_per_batch: prompts decoded at once, on the processor 16 at most; bounds the memory
     - window_px: larger images are looked at in windows of this size, each embedded once
     - zoom_below_px: objects with a shorter long side are looked at in windows of ``zoom_px``, which
       the model sees enlarged; 0: none are. Each of these windows is embedded as well.
@@ -56,7 +57,8 @@ class SamSegmenter(Segmenter):
         check_prompt(prompt)
         self._models = models
         self._prompt: Prompt = prompt
-        self._boxes_per_batch = boxes_per_batch
+        on_cpu = models.device.type == "cpu"
+        self._boxes_per_batch = min(boxes_per_batch, _PROMPTS_ON_CPU) if on_cpu else boxes_per_batch
         self._window_px = window_px
         self._zoom_below_px = zoom_below_px
         self._zoom_px = zoom_px

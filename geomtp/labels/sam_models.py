@@ -45,7 +45,7 @@ class SamModels:
     ) -> None:
         self._model = model.to(device).eval()
         self._image_processor = image_processor
-        self._device = device
+        self.device = device
         self._dtype = dtype
         prompts = model.config.prompt_encoder_config
         self.mask_side_px = 4 * (prompts.image_size // prompts.patch_size)
@@ -60,9 +60,9 @@ class SamModels:
             input_data_format="channels_first",
             return_tensors="pt",
         )
-        picture = inputs["pixel_values"].to(self._device)
+        picture = inputs["pixel_values"].to(self.device)
         half = self._dtype != torch.float32
-        with torch.autocast(self._device.type, dtype=self._dtype, enabled=half):
+        with torch.autocast(self.device.type, dtype=self._dtype, enabled=half):
             found = self._model.get_image_embeddings(picture)
         features: dict[str, Any] = {"image_embeddings": found}
         if isinstance(found, tuple):  # SAM-HQ also wants what its encoder saw on the way
@@ -79,7 +79,7 @@ class SamModels:
         """The masks of box prompts (N, 4): logits (N, M, S, S) and predicted IoU (N, M)."""
         found = self._model(
             **embedding.features,
-            input_boxes=boxes[None].to(self._device),
+            input_boxes=boxes[None].to(self.device),
             multimask_output=multimask,
         )
         return found.pred_masks[0], found.iou_scores[0]
@@ -94,7 +94,7 @@ class SamModels:
         """
         found = self._model(
             **_repeated(embedding.features, len(masks)),
-            input_masks=masks.to(self._device),
+            input_masks=masks.to(self.device),
             multimask_output=multimask,
         )
         return found.pred_masks[:, 0], found.iou_scores[:, 0]
