@@ -3,7 +3,6 @@
 from geomtp.labels.annotations import AnnotatedObject, Annotations
 from geomtp.labels.coco_stores import export_coco, store_from_coco
 from geomtp.labels.engine import GenerateResult, generate
-from geomtp.labels.generate import build_store, classes_in
 from geomtp.labels.generate_config import GenerateLabels
 from geomtp.labels.image_labels import SPLITS, ImageLabels
 from geomtp.labels.object_masks import ObjectMask
@@ -12,6 +11,7 @@ from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.segmenters import SEGMENTERS, BoxSegmenter, PolygonSegmenter, Segmenter
 from geomtp.labels.semantic_maps import semantic_map
 from geomtp.labels.store import LabelStore, StoreWriter, write_store
+from geomtp.labels.store_building import build_store, classes_in
 from geomtp.labels.store_format import StoreInfo
 
 __all__ = [

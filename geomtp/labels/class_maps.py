@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from geomtp.labels.annotations import AnnotatedObject, Annotations
-from geomtp.labels.generate import check_classes, class_counts
 from geomtp.labels.mapping_files import read_mapping
 from geomtp.labels.reports import ReadNotes
+from geomtp.labels.store_building import check_classes, class_counts
 from geomtp.types import ClassMap
 
 NewNames = dict[str, str | None]

@@ -9,13 +9,13 @@ import numpy as np
 
 from geomtp.labels.annotations import Annotations
 from geomtp.labels.create_segmenter import create_segmenter
-from geomtp.labels.generate import Making, labels_of
 from geomtp.labels.generate_config import GenerateLabels
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.plan import Plan, shard_file, split_of, work_of_shard
 from geomtp.labels.reports import ReadNotes
 from geomtp.labels.segmenters import Segmenter
 from geomtp.labels.shards import write_shard
+from geomtp.labels.store_building import Making, labels_of
 from geomtp.labels.tiling import Tiling, cut
 from geomtp.rasters import raster_info, read_window
 

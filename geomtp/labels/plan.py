@@ -22,10 +22,10 @@ from geomtp.labels.annotation_lines import annotations_of, line_of
 from geomtp.labels.annotations import Annotations
 from geomtp.labels.channel_statistics import measure_mean_std
 from geomtp.labels.class_maps import Unmapped, apply_class_map, read_class_map
-from geomtp.labels.generate import check_classes, class_counts
 from geomtp.labels.generate_config import GenerateLabels
 from geomtp.labels.readers import READERS
 from geomtp.labels.reports import ReadNotes
+from geomtp.labels.store_building import check_classes, class_counts
 from geomtp.labels.store_format import INFO_NAME, StoreInfo, read_json
 from geomtp.types import ClassMap
 
