@@ -21,7 +21,7 @@ from geomtp.labels.quality import check_masks
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.run_lengths import rle_box
 from geomtp.labels.segmenters import PolygonSegmenter, Segmenter
-from geomtp.labels.shapes import fault, horizontal_box, rotated_boxes
+from geomtp.labels.shapes import faults, horizontal_box, rotated_boxes
 from geomtp.labels.store import LabelStore, StoreWriter
 from geomtp.labels.store_format import StoreInfo
 from geomtp.types import ClassMap, SizeHW
@@ -210,12 +210,16 @@ def _usable(
     objects: Sequence[AnnotatedObject], image: Annotations, classes: ClassMap, notes: ReadNotes
 ) -> Iterator[AnnotatedObject]:
     """The objects that become labels; horizontal boxes clipped to the image."""
+    wanted = []
     for item in objects:
         if item.ignore:
             notes.left_out("ignored", item.where, "marked to be ignored")
         elif item.name not in classes.names:
             notes.left_out("unknown class", item.where, f"class {item.name!r} is skipped")
-        elif found := fault(item, image.size_hw):
+        else:
+            wanted.append(item)
+    for item, found in zip(wanted, faults(wanted, image.size_hw), strict=True):
+        if found:
             notes.left_out(found[0], f"{image.image}, {item.where}", found[1])
         elif item.box_xyxy is not None:
             yield dataclasses.replace(item, box_xyxy=horizontal_box(item, image.size_hw))
