@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor
 
 from geomtp.labels.prompts import Frame
@@ -131,13 +132,18 @@ def load_sam(
         kind = transformers.AutoConfig.from_pretrained(weights, **arguments).model_type
         if kind not in _CLASSES:
             raise ValueError(f"its config.json says {kind!r}, expected {', '.join(_CLASSES)}")
-        processor = transformers.AutoProcessor.from_pretrained(weights, **arguments)
+        image_processor = transformers.AutoImageProcessor.from_pretrained(weights, **arguments)
         model_class: Any = getattr(transformers, _CLASSES[kind])
-        model = model_class.from_pretrained(weights, use_safetensors=True, **arguments)
-    except (OSError, ValueError) as error:
+        model, found = model_class.from_pretrained(
+            weights, use_safetensors=True, output_loading_info=True, **arguments
+        )
+        if found["missing_keys"]:  # the library would go on with random numbers in their place
+            missing = sorted(found["missing_keys"])
+            raise ValueError(f"{len(missing)} tensors are missing, among them {missing[0]!r}")
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # what loading raises
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{weights} cannot be used as weights of SAM: {reason}") from error
-    return SamModels(model, processor.image_processor, chosen, _dtype(dtype, chosen))
+    return SamModels(model, image_processor, chosen, _dtype(dtype, chosen))
 
 
 def _device(name: str) -> torch.device:

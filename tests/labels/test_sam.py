@@ -1,3 +1,5 @@
+import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -219,9 +221,44 @@ def test_mistakes_get_a_sentence(folders, tmp_path, monkeypatch):
         load_sam(folders["sam"])
 
 
-def test_pickles_are_never_read(folders, tmp_path):
-    import shutil
+def test_both_layouts_of_folders(folders, tmp_path):
+    """The processor's settings in their own file, or nested; SAM 2 as part of a video model."""
+    from transformers import SamImageProcessor, SamProcessor
 
+    nested = shutil.copytree(folders["sam"], tmp_path / "nested")
+    (nested / "preprocessor_config.json").unlink()
+    SamProcessor(SamImageProcessor.from_pretrained(folders["sam"])).save_pretrained(nested)
+    assert not (nested / "preprocessor_config.json").exists()
+    video = shutil.copytree(folders["sam2"], tmp_path / "video")
+    config = json.loads((video / "config.json").read_text())
+    (video / "config.json").write_text(json.dumps(config | {"model_type": "sam2_video"}))
+    pixels = RNG.integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    box = torch.tensor([[5.0, 6, 40, 50]])
+    for one, other in ((folders["sam"], nested), (folders["sam2"], video)):
+        found = [load_sam(folder) for folder in (one, other)]
+        found = [
+            m.decode_boxes(m.embed(pixels, (0, 0, 48, 64)), box, multimask=True) for m in found
+        ]
+        torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+
+
+def test_weights_that_lack_a_tensor(folders, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(folders["sam"], tmp_path / "torn")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["mask_decoder.iou_token.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        ValueError, match=r"1 tensors are missing, among them 'mask_decoder\.iou_to"
+    ):
+        load_sam(folder)
+    (folder / "model.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(ValueError, match="torn cannot be used as weights of SAM: "):
+        load_sam(folder)
+
+
+def test_pickles_are_never_read(folders, tmp_path):
     shutil.copytree(folders["sam"], tmp_path / "pickled")
     (tmp_path / "pickled/model.safetensors").unlink()
     torch.save({}, tmp_path / "pickled/pytorch_model.bin")
