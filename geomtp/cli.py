@@ -81,8 +81,8 @@ def labels(words: Sequence[str]) -> int:
         print(f"could not be read: {image}: {reason}", file=sys.stderr)
     if result.bad and not config.skip_bad:
         print(
-            f"geomtp: {len(result.bad)} images could not be read and are not in the store: mend "
-            f"them and run the command again, or leave them out with --skip-bad",
+            f"geomtp: images that could not be read and are not in the store: {len(result.bad)}; "
+            f"mend them and run the command again, or leave them out with --skip-bad",
             file=sys.stderr,
         )
         return 1
@@ -339,7 +339,7 @@ def recipes(words: Sequence[str]) -> int:
     return 0
 
 
-LABEL_FORMATS = "coco, dior, dota, fair1m, geojson, geopackage, voc, xview, yolo_obb"
+LABEL_FORMATS = "coco, dior, dota, fair1m, geojson, geopackage, samrs, voc, xview, yolo_obb"
 LABEL_SEGMENTERS = "sam, grabcut, polygon, box"
 EXPORT_FORMATS = "coco, dota, samrs, semantic"
 

@@ -151,7 +151,7 @@ def test_an_image_that_cannot_be_labelled_is_named(tmp_path, capsys):
     done = typed(capsys, *words)
     assert done.returncode == 1
     assert "could not be read: 02.png: " in done.stderr
-    assert "geomtp: 1 images could not be read and are not in the store: mend them" in done.stderr
+    assert "geomtp: images that could not be read and are not in the store: 1; mend them" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(LabelStore.open(tmp_path / "store")) == 3
     left_out = typed(capsys, *words, "--skip-bad")

@@ -1,6 +1,7 @@
 """Annotation files made to do harm, of every format, from a seed."""
 
 import json
+import pickle
 import random
 import re
 from dataclasses import dataclass
@@ -51,6 +52,12 @@ def good_files(scratch: Path) -> dict[str, tuple[str, bytes]]:
         feature(place, square(9, 9, 40), square(20, 20, 5)),
         feature(place, square(70, 9, 9)),
     ]
+    mask = {"size": [100, 120], "counts": RLE.decode()}
+    corners = np.array([[9, 9], [49, 9], [49, 49], [9, 49]], dtype=np.float64)
+    pickled = [
+        {"category": name, "mask": mask, "rbox": corners, "size": np.int64(400)}
+        for name in ("plane", "ship")
+    ]
     return {
         "coco": ("a.json", json.dumps(coco(objects)).encode()),
         "dior": ("a.xml", annotation(DIOR_OBJECT, voc_object()).encode()),
@@ -58,6 +65,7 @@ def good_files(scratch: Path) -> dict[str, tuple[str, bytes]]:
         "fair1m": ("a.xml", FAIR1M.encode()),
         "geojson": ("a.geojson", json.dumps(collection(*outlines)).encode()),
         "geopackage": ("a.gpkg", package.read_bytes()),
+        "samrs": ("a.pkl", pickle.dumps(pickled, protocol=2)),
         "voc": ("a.xml", annotation(voc_object(), voc_object()).encode()),
         "xview": ("a.geojson", json.dumps({"features": boxes}).encode()),
         "yolo_obb": ("a.txt", YOLO.encode()),
