@@ -151,12 +151,33 @@ def test_an_image_that_cannot_be_labelled_is_named(tmp_path, capsys):
     done = typed(capsys, *words)
     assert done.returncode == 1
     assert "could not be read: 02.png: " in done.stderr
-    assert "geomtp: images that could not be read and are not in the store: 1; mend them" in done.stderr
+    assert "geomtp: images that could not be read and are not in the store: 1; " in done.stderr
     assert "Traceback" not in done.stderr
     assert len(LabelStore.open(tmp_path / "store")) == 3
     left_out = typed(capsys, *words, "--skip-bad")
     assert left_out.returncode == 0
     assert "could not be read: 02.png: " in left_out.stderr
+
+
+@pytest.mark.slow
+def test_processes_of_a_launcher_make_one_store(tmp_path):
+    draw_scenes(tmp_path, 9)
+    words = ["labels", str(tmp_path / "images"), str(tmp_path / "labels"), "--format", "dota"]
+    words += ["--images-per-shard", "2", "--out", str(tmp_path / "store")]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "geomtp.cli", *words],
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "3"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in (2, 1, 0)
+    ]  # fmt: skip
+    for process in running:
+        said, complaints = process.communicate(timeout=120)
+        assert process.returncode == 0, complaints
+        assert ("store: " in said) == (process is running[-1])
+    store = LabelStore.open(tmp_path / "store")
+    assert [row.image for row in store] == [f"{i:02d}.png" for i in range(9)]
 
 
 @pytest.mark.slow

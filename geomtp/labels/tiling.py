@@ -22,7 +22,7 @@ from geomtp.labels.cut_objects import (
 )
 from geomtp.labels.outlines import geos
 from geomtp.labels.reports import ReadNotes
-from geomtp.labels.shapes import fault
+from geomtp.labels.shapes import faults
 from geomtp.rasters import (
     Georeference,
     RasterInfo,
@@ -211,8 +211,8 @@ def _cut_all(
 ) -> list[tuple[AnnotatedObject, ...]]:
     """The objects of each window, in the pixels of its tile."""
     usable = []
-    for item in objects:
-        if found := fault(item, size_hw):
+    for item, found in zip(objects, faults(objects, size_hw), strict=True):
+        if found:
             notes.left_out(found[0], item.where, found[1])
         else:
             usable.append(item)
