@@ -136,17 +136,20 @@ class GenerateLabels:
                 value = value.resolve().as_posix()
             settings[field.name] = list(value) if isinstance(value, tuple) else value
         settings["source"] = self.name
-        settings["content of the annotations"] = _fingerprint(self.annotations)
-        settings["content of the class map"] = self.class_map and _fingerprint(self.class_map)
+        settings["content of the annotations"] = _fingerprint(self.annotations, self.out)
+        settings["content of the class map"] = self.class_map and _fingerprint(
+            self.class_map, self.out
+        )
         return settings
 
 
-def _fingerprint(path: Path) -> str:
-    """Changes when a file at or below ``path`` is added, removed or written."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+def _fingerprint(path: Path, out: Path) -> str:
+    """Changes when a file at or below ``path``, but not below ``out``, is added or written."""
+    path, out = path.resolve(), out.resolve()
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
-        if file.is_file():
+        if file.is_file() and not file.is_relative_to(out):
             status = file.stat()
             name = file.relative_to(path).as_posix()
             digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())

@@ -231,6 +231,14 @@ def test_changed_settings_are_refused(scenes, monkeypatch):
         generate(config_of(scenes), silent)
 
 
+def test_a_store_among_the_annotations_is_no_change_of_them(scenes, monkeypatch):
+    monkeypatch.setitem(segmenters.SEGMENTERS, "box", _Failing(4))
+    with pytest.raises(RuntimeError):
+        generate(config_of(scenes, "labels/store"), silent)
+    monkeypatch.undo()
+    assert generate(config_of(scenes, "labels/store"), silent).labelled == 7
+
+
 def test_a_run_that_has_labelled_nothing_takes_other_settings(scenes):
     with pytest.raises(ValueError, match="unknown segmenter 'sammy'"):
         generate(config_of(scenes, segmenter="sammy"), silent)
@@ -412,6 +420,21 @@ def test_masks_are_checked_and_say_how_they_came_about(scenes, monkeypatch):
     unchecked = generate(config_of(scenes, "c", segmenter="sloppy", check=False), silent).store
     assert unchecked[1].flags is None
     assert unchecked[1].scores.tolist() == [0.75] * len(unchecked[1].boxes)
+
+
+@pytest.mark.slow
+def test_what_a_process_complains_of_is_said_by_the_first(scenes):
+    coco = {
+        "images": [{"id": i, "file_name": f"{i:02d}.png"} for i in range(10)],
+        "categories": [{"id": 0, "name": "hut"}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 0, "bbox": [1, 2, 9, 9]}],
+    }
+    (scenes / "a.json").write_text(json.dumps(coco))
+    config = config_of(scenes, segmenter="polygon", processes=2)
+    config = dataclasses.replace(config, form="coco", annotations=scenes / "a.json")
+    with pytest.raises(ValueError, match="only a box, no outline to take as mask"):
+        generate(config, silent)
+    assert not (scenes / "store/store.json").exists()
 
 
 @pytest.mark.slow
