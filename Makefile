@@ -45,6 +45,7 @@ bench: .venv/ready ## every benchmark, with its ratios
 	$(BIN)/python -m benchmarks.rotated_ops
 	$(BIN)/python -m benchmarks.data_loading
 	$(BIN)/python -m benchmarks.pretrain_step --size 224
+	$(BIN)/python -m benchmarks.sam_prompts --boxes 16
 
 clean: ## remove what the targets made
 	rm -rf .venv demo_run build *.egg-info
