@@ -5,7 +5,7 @@
 Three ways of asking Segment Anything for the masks of N boxes of one image: as the segmenter does;
 one box at a time on the same embedding; embedding the image anew for every box (timed on four
 boxes). Without weights the model is random, with SAM's own decoder and an encoder of four layers of
-width 384: SAM's smallest is some fifteen times as heavy, so the last ratio is far too low. Peak
+width 384: SAM's smallest is some twelve times as heavy, so the last ratio is far too low. Peak
 memory is that of the whole process, libraries included.
 """
 
