@@ -17,7 +17,7 @@ setup: .venv/ready ## make the virtual environment .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet -e ".[dev,imagenet]"
+	$(BIN)/python -m pip install --quiet -e ".[dev,imagenet,sam,grabcut]"
 	touch .venv/ready
 
 demo: .venv/ready ## draw scenes, pretrain a small model on them, show what it learned
@@ -45,6 +45,7 @@ bench: .venv/ready ## every benchmark, with its ratios
 	$(BIN)/python -m benchmarks.rotated_ops
 	$(BIN)/python -m benchmarks.data_loading
 	$(BIN)/python -m benchmarks.pretrain_step --size 224
+	$(BIN)/python -m benchmarks.sam_prompts --boxes 16
 
 clean: ## remove what the targets made
 	rm -rf .venv demo_run build *.egg-info

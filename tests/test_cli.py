@@ -11,8 +11,13 @@ import pytest
 import torch
 
 from geomtp.checkpoints import read_weights
+from geomtp.cli import EXPORT_FORMATS, LABEL_FORMATS, LABEL_SEGMENTERS, main
 from geomtp.encoders.presets import create_encoder
+from geomtp.labels import READERS, LabelStore
+from geomtp.labels.create_segmenter import SEGMENTER_NAMES
+from geomtp.labels.exports import EXPORTS
 from geomtp.training.run_folder import RunFolder
+from tests.labels.scenes import draw_scenes
 from tests.training.runs import draw_data
 
 SMALL = [
@@ -32,7 +37,13 @@ def geomtp(*words, **options):
     )
 
 
-@pytest.mark.parametrize("verb", ["", "demo", "pretrain", "pretrain mtp", "weights", "recipes"])
+VERBS = [
+    "", "demo", "labels", "labels export", "labels report", "pretrain", "pretrain mtp", "weights",
+    "recipes",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_comes_at_once_and_has_an_example(verb):
     began = time.monotonic()
     done = geomtp(*verb.split(), "--help")
@@ -60,6 +71,7 @@ def test_recipes_are_listed_and_shown():
         (["pretrain", "mtp", "--config", "demo", "--stpes", "3"], "did you mean 'steps'?"),
         (["pretrain", "mtp", "--config", "gone"], "no recipe 'gone'"),
         (["weights", "inspect", "missing.pth"], "missing.pth"),
+        (["labels", "export", "none", "--format", "dota", "--out", "s"], "holds no label store"),
     ],
 )
 def test_mistakes_give_one_sentence_and_no_traceback(words, message):
@@ -68,6 +80,121 @@ def test_mistakes_give_one_sentence_and_no_traceback(words, message):
     assert message in done.stderr
     assert done.stderr.startswith("geomtp: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_help_names_all_that_can_be_chosen():
+    assert ", ".join(sorted(READERS)) == LABEL_FORMATS
+    assert set(LABEL_SEGMENTERS.split(", ")) == set(SEGMENTER_NAMES)
+    assert LABEL_FORMATS in " ".join(geomtp("labels", "--help").stdout.split())
+    assert ", ".join(EXPORTS) == EXPORT_FORMATS
+
+
+def typed(capsys, *words):
+    """As ``geomtp``, in this process."""
+    status = main(words)
+    said = capsys.readouterr()
+    return subprocess.CompletedProcess(words, status, said.out, said.err)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("none none --format dota --out s", "none is no folder"),
+        ("none none --format x --out s", "unknown annotation format 'x'"),
+        ("none none --format dota --out s --segmenter sam", "the segmenter 'sam' needs weights"),
+        ("none none --format dota --out s --tile 100", "got size 100 and gap 200"),
+        ("report none", "none holds no label store"),
+    ],
+)
+def test_mistakes_with_labels(capsys, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = typed(capsys, "labels", *words.split())
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_labels_are_made_exported_and_shown(tmp_path, capsys):
+    draw_scenes(tmp_path, 6)
+    images, text = str(tmp_path / "images"), str(tmp_path / "labels")
+    store = tmp_path / "data/made"
+    words = [
+        "labels", images, text, "--format", "dota", "--segmenter", "polygon", "--out", str(store),
+        "--val-share", "0.4", "--classes", "ship,plane,storage tank", "--gsd", "0.5",
+    ]  # fmt: skip
+    done = typed(capsys, *words)
+    assert done.returncode == 0, done.stderr
+    assert "6 images, 3 classes: ship, plane, storage tank" in done.stdout
+    assert f"report: {store / 'report.html'}" in done.stdout
+    assert f"store: {store}" in done.stdout
+    opened = LabelStore.open(store)
+    assert (len(opened), len(opened.subset("val")), opened.gsd_m) == (6, 2, 0.5)
+    again = typed(capsys, *words)
+    assert (again.returncode, again.stdout.count("finished: nothing to do")) == (0, 1)
+    other = typed(capsys, *words, "--segmenter", "box")
+    assert other.returncode == 1
+    assert "segmenter (was 'polygon', now 'box')" in other.stderr
+    assert other.stderr.count("\n") == 1
+    out = str(tmp_path / "out")
+    exported = typed(capsys, "labels", "export", str(store), "--format", "dota", "--out", out)
+    assert exported.stdout == f"6 images of made written to {out} (dota)\n"
+    shown = typed(capsys, "labels", "report", str(store), "--out", out)
+    assert shown.stdout == f"report: {out}/report.html\n"
+
+
+def test_an_image_that_cannot_be_labelled_is_named(tmp_path, capsys):
+    draw_scenes(tmp_path, 4)
+    _truncate(tmp_path / "images/02.png")
+    words = ["labels", str(tmp_path / "images"), str(tmp_path / "labels"), "--format", "dota"]
+    words += ["--mean", "0,0,0", "--std", "1,1,1", "--out", str(tmp_path / "store")]
+    done = typed(capsys, *words)
+    assert done.returncode == 1
+    assert "could not be read: 02.png: " in done.stderr
+    assert "geomtp: images that could not be read and are not in the store: 1; " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(LabelStore.open(tmp_path / "store")) == 3
+    left_out = typed(capsys, *words, "--skip-bad")
+    assert left_out.returncode == 0
+    assert "could not be read: 02.png: " in left_out.stderr
+
+
+@pytest.mark.slow
+def test_processes_of_a_launcher_make_one_store(tmp_path):
+    draw_scenes(tmp_path, 9)
+    words = ["labels", str(tmp_path / "images"), str(tmp_path / "labels"), "--format", "dota"]
+    words += ["--images-per-shard", "2", "--out", str(tmp_path / "store")]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "geomtp.cli", *words],
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "3"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in (2, 1, 0)
+    ]  # fmt: skip
+    for process in running:
+        said, complaints = process.communicate(timeout=120)
+        assert process.returncode == 0, complaints
+        assert ("store: " in said) == (process is running[-1])
+    store = LabelStore.open(tmp_path / "store")
+    assert [row.image for row in store] == [f"{i:02d}.png" for i in range(9)]
+
+
+@pytest.mark.slow
+def test_pretraining_reads_a_store_made_by_labels(tmp_path):
+    draw_scenes(tmp_path, 8)
+    done = geomtp(
+        "labels", str(tmp_path / "images"), str(tmp_path / "labels"), "--format", "dota",
+        "--out", str(tmp_path / "data/made"), "--val-share", "0.3", "--processes", "2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = geomtp(
+        "pretrain", "mtp", "--sources", "made", "--data", str(tmp_path / "data"), *SMALL,
+        "--steps", "2", "--resize-relative-to", "image", "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "rotated/ap50" in done.stdout
+    assert RunFolder(tmp_path / "run").model.is_file()
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,15 @@ from geomtp.labels.store import LabelStore, write_store
 from geomtp.labels.store_format import StoreInfo
 from geomtp.types import ClassMap
 
+_PER_MASK = {
+    "scores": "score",
+    "flags": "flags",
+    "prompts": "prompt",
+    "coverage": "coverage",
+    "raw_rles": "raw_counts",
+}
+"""The columns on how a mask came about, and the keys of an annotation that hold them."""
+
 
 def export_coco(store: LabelStore, path: str | Path) -> None:
     """Write ``store`` (or a subset) as a COCO json that any COCO tool reads; whole or not at all.
@@ -27,7 +36,8 @@ def export_coco(store: LabelStore, path: str | Path) -> None:
     Category ids are 0…K−1 in class order, image ids count from 0, annotation ids from 1 (COCO's
     evaluation takes 0 for "no match"). What COCO has no place for stands beside it:
     "rotated_annotations" (bbox = xc yc w h angle, radians, clockwise), "split", "semantic",
-    "scene_class" and "labelled" of each image, and "store" for the whole.
+    "scene_class" and "labelled" of each image, "score", "flags", "prompt", "coverage" and
+    "raw_counts" of each annotation whose mask a segmenter made, and "store" for the whole.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -92,7 +102,12 @@ def store_from_coco(path: str | Path, image_root: str | Path, out: str | Path) -
 
 
 def _image_entry(image_id: int, labels: ImageLabels) -> dict[str, Any]:
-    labelled = {"boxes": labels.boxes, "masks": labels.rles, "rboxes": labels.rboxes}
+    labelled = {
+        "boxes": labels.boxes,
+        "masks": labels.rles,
+        "rboxes": labels.rboxes,
+        **{name: getattr(labels, name) for name in _PER_MASK},
+    }
     return {
         "id": image_id,
         "file_name": labels.image,
@@ -116,7 +131,18 @@ def _instances(image_id: int, labels: ImageLabels) -> Iterator[dict[str, Any]]:
             rle = labels.rles[i]
             entry["segmentation"] = {"size": list(labels.size_hw), "counts": rle.decode("ascii")}
             entry["area"] = rle_area(rle)
+        for name, key in _PER_MASK.items():
+            values = getattr(labels, name)
+            if values is not None:
+                entry[key] = _plain(values[i])
         yield entry
+
+
+def _plain(value: Any) -> Any:
+    """One entry of a column as JSON holds it."""
+    if isinstance(value, np.floating):
+        return value.item()
+    return value.decode("ascii") if isinstance(value, bytes) else value
 
 
 def _rotated(image_id: int, labels: ImageLabels) -> Iterator[dict[str, Any]]:
@@ -164,7 +190,22 @@ def _row(
         rbox_labels=_ids(rotated) if "rboxes" in labelled else None,
         semantic=image["semantic"],
         scene_class=image["scene_class"],
+        **_per_mask(labelled, instances),
     )
+
+
+def _per_mask(labelled: list[str], instances: list[dict[str, Any]]) -> dict[str, Any]:
+    """The columns on how the masks came about, as ``ImageLabels`` takes them."""
+    columns: dict[str, Any] = {}
+    for name in set(labelled) & set(_PER_MASK):
+        values = [entry[_PER_MASK[name]] for entry in instances]
+        if name in ("scores", "coverage"):
+            columns[name] = np.array(values, dtype=np.float32)
+        elif name == "flags":
+            columns[name] = tuple(tuple(words) for words in values)
+        else:
+            columns[name] = tuple(v.encode("ascii") if name == "raw_rles" else v for v in values)
+    return columns
 
 
 def _ids(entries: list[dict[str, Any]]) -> NDArray[np.int64]:

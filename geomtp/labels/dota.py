@@ -30,15 +30,11 @@ def dota_objects(path: Path, notes: ReadNotes) -> tuple[AnnotatedObject, ...] | 
     A line holds x1 y1 x2 y2 x3 y3 x4 y4, the class name (which may contain spaces) and, possibly,
     the difficulty. The header lines ``imagesource:…`` and ``gsd:…`` are passed over.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        notes.malformed(path.name, "it is no text in UTF-8")
+    lines = text_lines(path, notes)
+    if lines is None:
         return None
     objects = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words or words[0].lower().startswith(("imagesource:", "gsd:")):
             continue
@@ -47,6 +43,18 @@ def dota_objects(path: Path, notes: ReadNotes) -> tuple[AnnotatedObject, ...] | 
         except ValueError as error:
             notes.malformed(f"{path.name} line {number}", str(error))
     return tuple(objects)
+
+
+def text_lines(path: Path, notes: ReadNotes) -> list[str] | None:
+    """The lines of a text file; None (noted) when it is no text in UTF-8."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        notes.malformed(path.name, "it is no text in UTF-8")
+        return None
+    return text.splitlines()
 
 
 def _object(words: list[str], where: str) -> AnnotatedObject:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from geomtp.labels.annotations import relative_path
-from geomtp.labels.reports import ReadNotes
+from geomtp.labels.reports import DAMAGED, ReadNotes
 from geomtp.rasters import read_size
 from geomtp.types import SizeHW
 
@@ -34,15 +34,19 @@ class ImageFolder:
         files = (path for path in self.root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         return sorted(path.relative_to(self.root).as_posix() for path in files)
 
-    def annotated(self, annotations: Path, suffix: str) -> Iterator[tuple[Path, str, SizeHW]]:
+    def annotated(
+        self, annotations: Path, suffix: str, passed_over: Collection[str] = ()
+    ) -> Iterator[tuple[Path, str, SizeHW]]:
         """Each annotation file below a folder with its image and the image's size, sorted by path.
 
-        Files without an image and images without a file are noted. Raises FileNotFoundError when
-        the folder is missing or holds no such file.
+        Files of the names ``passed_over`` are no annotations. Files without an image and images
+        without a file are noted. Raises FileNotFoundError when the folder is missing or holds no
+        such file.
         """
         if not annotations.is_dir():
             raise FileNotFoundError(f"{annotations} is no folder: expected one of {suffix} files")
-        paths = sorted(annotations.rglob(f"*{suffix}"))
+        found = annotations.rglob(f"*{suffix}")
+        paths = sorted(path for path in found if path.name not in passed_over)
         if not paths:
             raise FileNotFoundError(f"{annotations} holds no {suffix} file: is the format right?")
         seen = set()
@@ -80,7 +84,7 @@ class ImageFolder:
         except FileNotFoundError as error:
             self.notes.left_out("no image", name, str(error))
         except OSError as error:
-            self.notes.left_out("damaged image", name, str(error))
+            self.notes.left_out(DAMAGED, name, str(error))
         except ValueError as error:
             self.notes.malformed(name, str(error))
         return None

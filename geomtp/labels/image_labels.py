@@ -24,8 +24,16 @@ class ImageLabels:
     - rboxes: (M, 5) float32, cx cy w h pixels, angle radians (le90); rbox_labels: (M,) int64
     - semantic: path (like ``image``) of a grey map that holds the class id, 255 for background;
       where it is None and ``rles`` is not, the semantic map is painted from the masks, larger
-      objects first, so that the smaller lie on top (equal areas: the later one)
+      objects first, so that the smaller lie on top (equal areas: the higher score, then the later)
     - scene_class: class id of the whole image
+
+    How the masks came about, one entry per box, where a segmenter made them (else None):
+
+    - scores: (N,) float32, the segmenter's own, 0…1
+    - flags: what quality control did to the mask or thinks of it, none or several words per box
+    - prompts: what the segmenter was shown ("h", "r", "rh"; "" for nothing)
+    - coverage: (N,) float32, the share of the rotated box that the mask fills, 0…1
+    - raw_rles: the masks as the segmenter gave them, before quality control; may be empty masks
 
     Raises ValueError for an unknown split or when lengths disagree.
     """
@@ -40,6 +48,11 @@ class ImageLabels:
     rbox_labels: NDArray[np.int64] | None = None
     semantic: str | None = None
     scene_class: int | None = None
+    scores: NDArray[np.float32] | None = None
+    flags: tuple[tuple[str, ...], ...] | None = None
+    prompts: tuple[str, ...] | None = None
+    coverage: NDArray[np.float32] | None = None
+    raw_rles: tuple[bytes, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -48,6 +61,11 @@ class ImageLabels:
             ("boxes", self.boxes, self.box_labels),
             ("rboxes", self.rboxes, self.rbox_labels),
             ("rles", self.rles, self.box_labels),
+            ("scores", self.scores, self.box_labels),
+            ("flags", self.flags, self.box_labels),
+            ("prompts", self.prompts, self.box_labels),
+            ("coverage", self.coverage, self.box_labels),
+            ("raw_rles", self.raw_rles, self.box_labels),
         ):
             if items is not None and (labels is None or len(items) != len(labels)):
                 count = None if labels is None else len(labels)

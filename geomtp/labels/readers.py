@@ -9,8 +9,12 @@ from geomtp.labels.annotations import Annotations
 from geomtp.labels.coco import read_coco
 from geomtp.labels.dota import read_dota
 from geomtp.labels.geojson import read_geojson
+from geomtp.labels.geopackage import read_geopackage
 from geomtp.labels.reports import ReadNotes
+from geomtp.labels.samrs_pickles import read_samrs_pickles
 from geomtp.labels.xml_files import read_dior, read_fair1m, read_voc
+from geomtp.labels.xview import read_xview
+from geomtp.labels.yolo_obb import read_yolo_obb
 
 Reader = Callable[[Path, Path, ReadNotes], Iterator[Annotations]]
 """Called with the image folder, the annotation file or folder, and the notes to write into."""
@@ -21,7 +25,11 @@ READERS: dict[str, Reader] = {
     "dota": read_dota,
     "fair1m": read_fair1m,
     "geojson": read_geojson,
+    "geopackage": read_geopackage,
+    "samrs": read_samrs_pickles,
     "voc": read_voc,
+    "xview": read_xview,
+    "yolo_obb": read_yolo_obb,
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geomtp.rasters import WindowXYXY
 from geomtp.types import SizeHW
 
 Counts = NDArray[np.int64]
@@ -117,5 +118,25 @@ def rle_of_part(mask: NDArray[np.bool_], corner_xy: tuple[int, int], size_hw: Si
     starts = pixels[np.concatenate([[0], breaks + 1])] if len(pixels) else pixels
     ends = pixels[np.concatenate([breaks, [len(pixels) - 1]])] + 1 if len(pixels) else pixels
     edges = np.stack([starts, ends], axis=1).reshape(-1)
+    counts = np.diff(np.concatenate([[0], edges, [height * width]]))
+    return rle_from_counts(counts[:-1] if counts[-1] == 0 and len(counts) > 1 else counts)
+
+
+def rle_in_window(rle: bytes, window_xyxy: WindowXYXY, size_hw: SizeHW) -> bytes:
+    """The run-length of the part of a mask of ``size_hw`` in a window inside the image.
+
+    Its size is the window's (x1 y1 x2 y2 pixels); no dense mask is built.
+    """
+    x1, y1, x2, y2 = window_xyxy
+    height, width = y2 - y1, x2 - x1
+    x, top, bottom = column_runs(rle, size_hw)
+    top, bottom = np.maximum(top, y1), np.minimum(bottom, y2)
+    inside = (x >= x1) & (x < x2) & (top < bottom)
+    column = (x[inside] - x1) * height
+    starts, ends = column + top[inside] - y1, column + bottom[inside] - y1
+    edges = np.stack([starts, ends], axis=1).reshape(-1)
+    # A run that reaches the bottom goes on in the next column: there the two are one.
+    joined = 2 * np.flatnonzero(edges[1:-1:2] == edges[2::2]) + 1
+    edges = np.delete(edges, np.concatenate([joined, joined + 1]))
     counts = np.diff(np.concatenate([[0], edges, [height * width]]))
     return rle_from_counts(counts[:-1] if counts[-1] == 0 and len(counts) > 1 else counts)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
-from geomtp.geometry import enclosing_boxes, masks_from_rboxes
 from geomtp.labels.annotations import Annotations, Polygon, Ring
+from geomtp.labels.box_masks import box_mask, box_window, inner_window
+from geomtp.labels.object_masks import ObjectMask
 from geomtp.labels.run_lengths import rle_of_part
 from geomtp.labels.shapes import rotated_boxes
 from geomtp.types import SizeHW
@@ -27,8 +26,8 @@ class Segmenter(ABC):
     """
 
     @abstractmethod
-    def segment(self, image: Path, annotations: Annotations) -> list[bytes]:
-        """One COCO run-length of the full image size per object, in their order.
+    def segment(self, image: Path, annotations: Annotations) -> list[ObjectMask]:
+        """One mask per object, in their order.
 
         A mask may be empty: the object is then left out of the instances. Raises ValueError for
         objects that this segmenter cannot use.
@@ -41,51 +40,39 @@ class PolygonSegmenter(Segmenter):
     A pixel belongs to a polygon when its centre lies inside.
     """
 
-    def segment(self, image: Path, annotations: Annotations) -> list[bytes]:
+    def segment(self, image: Path, annotations: Annotations) -> list[ObjectMask]:
         """See ``Segmenter``. Raises ValueError for an object without polygon and mask."""
-        rles = []
+        masks = []
         for item in annotations.objects:
             if item.rle is not None:
-                rles.append(item.rle)
+                masks.append(ObjectMask(item.rle))
             elif item.polygons is not None:
-                rles.append(_fill_polygons(item.polygons, annotations.size_hw))
+                masks.append(ObjectMask(_fill_polygons(item.polygons, annotations.size_hw)))
             else:
                 raise ValueError(
                     f"{item.where}: only a box, no outline to take as mask; use the segmenter 'box'"
                 )
-        return rles
+        return masks
 
 
 class BoxSegmenter(Segmenter):
     """Every pixel whose centre lies in the rotated box belongs to the object."""
 
-    def segment(self, image: Path, annotations: Annotations) -> list[bytes]:
+    def segment(self, image: Path, annotations: Annotations) -> list[ObjectMask]:
         """See ``Segmenter``."""
         size_hw = annotations.size_hw
-        rboxes = torch.from_numpy(rotated_boxes(annotations.objects, size_hw))
-        rles = []
-        for rbox, bounds in zip(rboxes, enclosing_boxes(rboxes).tolist(), strict=True):
-            x1, y1, x2, y2 = _inner_window(bounds, size_hw)
-            moved = rbox - rbox.new_tensor([x1, y1, 0, 0, 0])
-            mask = masks_from_rboxes(moved[None], (y2 - y1, x2 - x1))[0].numpy()
-            rles.append(rle_of_part(mask, (x1, y1), size_hw))
-        return rles
-
-
-def _inner_window(bounds_xyxy: list[float], size_hw: SizeHW) -> tuple[int, int, int, int]:
-    """The whole pixels around ``bounds_xyxy`` inside the image, at least one pixel."""
-    height, width = size_hw
-    x1 = min(max(math.floor(bounds_xyxy[0]), 0), width - 1)
-    y1 = min(max(math.floor(bounds_xyxy[1]), 0), height - 1)
-    x2 = min(max(math.ceil(bounds_xyxy[2]), x1 + 1), width)
-    y2 = min(max(math.ceil(bounds_xyxy[3]), y1 + 1), height)
-    return (x1, y1, x2, y2)
+        masks = []
+        for rbox in rotated_boxes(annotations.objects, size_hw):
+            window = box_window(rbox, size_hw)
+            rle = rle_of_part(box_mask(rbox, window), window[:2], size_hw)
+            masks.append(ObjectMask(rle))
+        return masks
 
 
 def _fill_polygons(polygons: tuple[Polygon, ...], size_hw: SizeHW) -> bytes:
     points = np.concatenate([polygon[0] for polygon in polygons])
     bounds = [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
-    x1, y1, x2, y2 = _inner_window(bounds, size_hw)
+    x1, y1, x2, y2 = inner_window(bounds, size_hw)
     shapes: list[dict[str, Any]] = [
         {"type": "Polygon", "coordinates": [_closed(ring - (x1, y1)) for ring in polygon]}
         for polygon in polygons

@@ -20,8 +20,9 @@ def semantic_map(
 
     Returns (H, W) uint8: 0 background, k + 1 for class k, 255 to be ignored. It is read from the
     grey map (255 there is background, c is class c), or painted from the masks, larger objects
-    first so that smaller ones lie on top (equal areas: the later one). Only what the window needs
-    is decoded.
+    first so that smaller ones lie on top (equal areas: the one of the higher score, where there are
+    scores, then the later one). Areas are those of whole masks, whatever the window. Only what the
+    window needs is decoded.
 
     Raises ValueError when the image has neither map nor masks, for a window that leaves the image,
     and for a grey map of another kind; OSError where the map cannot be read.
@@ -60,8 +61,9 @@ def _paint(labels: ImageLabels, window_xyxy: WindowXYXY) -> NDArray[np.uint8]:
     shapes = []
     for i in _near_window(labels, window_xyxy):
         x, top, bottom = column_runs(labels.rles[i], labels.size_hw)
-        shapes.append((int((bottom - top).sum()), i, x, top, bottom))
-    for _, i, x, top, bottom in sorted(shapes, key=lambda shape: -shape[0]):
+        score = 0.0 if labels.scores is None else float(labels.scores[i])
+        shapes.append((-int((bottom - top).sum()), score, i, x, top, bottom))
+    for _, _, i, x, top, bottom in sorted(shapes, key=lambda shape: shape[:3]):
         inside = (x >= x1) & (x < x2) & (bottom > y1) & (top < y2)
         columns = (x[inside] - x1).tolist()
         starts = (np.maximum(top[inside], y1) - y1).tolist()

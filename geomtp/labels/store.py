@@ -125,6 +125,12 @@ class StoreWriter:
         if len(self._rows) == _ROWS_PER_BATCH:
             self._flush()
 
+    def add_batch(self, batch: Any) -> None:
+        """Append the rows of an Arrow record batch with a store's columns, unchecked."""
+        self._flush()
+        if batch.num_rows:
+            self._file.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=SCHEMA))
+
     def _flush(self) -> None:
         if self._rows:
             self._file.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=SCHEMA))

@@ -20,7 +20,8 @@ pa: Any = pyarrow  # it has no types of its own
 
 INFO_NAME = "store.json"
 _FORMAT = "geomtp label store"
-_VERSION = 1
+_VERSION = 2
+_OLD_VERSION = 1  # the same without the columns on how the masks came about
 SCHEMA = pa.schema(
     [
         pa.field("image", pa.string(), nullable=False),
@@ -34,8 +35,14 @@ SCHEMA = pa.schema(
         pa.field("rbox_labels", pa.list_(pa.int64())),
         pa.field("semantic", pa.string()),
         pa.field("scene_class", pa.int32()),
+        pa.field("scores", pa.list_(pa.float32())),
+        pa.field("flags", pa.list_(pa.list_(pa.string()))),
+        pa.field("prompts", pa.list_(pa.string())),
+        pa.field("coverage", pa.list_(pa.float32())),
+        pa.field("raw_rles", pa.list_(pa.binary())),
     ]
 )
+_OLD_SCHEMA = pa.schema(list(SCHEMA)[:11])
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,9 @@ def check_row(labels: ImageLabels, class_count: int) -> None:
                 f"{labels.image}: {name} must lie in 0…{class_count - 1}, "
                 f"found {ids.min()}…{ids.max()}"
             )
-    for name, boxes in (("boxes", labels.boxes), ("rboxes", labels.rboxes)):
-        if boxes is not None and not np.isfinite(boxes.astype(np.float32)).all():
+    for name in ("boxes", "rboxes", "scores", "coverage"):
+        numbers = getattr(labels, name)
+        if numbers is not None and not np.isfinite(numbers.astype(np.float32)).all():
             raise ValueError(f"{labels.image}: {name} must be finite numbers")
 
 
@@ -104,14 +112,24 @@ def row_columns(labels: ImageLabels) -> dict[str, Any]:
         "rbox_labels": rows(labels.rbox_labels),
         "semantic": labels.semantic,
         "scene_class": labels.scene_class,
+        "scores": rows(labels.scores),
+        "flags": None if labels.flags is None else [list(words) for words in labels.flags],
+        "prompts": None if labels.prompts is None else list(labels.prompts),
+        "coverage": rows(labels.coverage),
+        "raw_rles": None if labels.raw_rles is None else list(labels.raw_rles),
     }
 
 
 def row_labels(batch: Any, row: int) -> ImageLabels:
     """One row as numpy arrays of its own (the map itself is read-only)."""
+    known = set(batch.schema.names)
 
     def value(name: str) -> Any:
-        return batch.column(name)[row].as_py()
+        return batch.column(name)[row].as_py() if name in known else None
+
+    def several(name: str) -> tuple[Any, ...] | None:
+        values = value(name)
+        return None if values is None else tuple(values)
 
     def boxes(name: str, columns: int) -> NDArray[np.float32] | None:
         values = batch.column(name)[row].values
@@ -120,22 +138,27 @@ def row_labels(batch: Any, row: int) -> ImageLabels:
         array: NDArray[np.float32] = values.flatten().to_numpy().reshape(-1, columns).copy()
         return array
 
-    def ids(name: str) -> NDArray[np.int64] | None:
-        values = batch.column(name)[row].values
+    def numbers(name: str) -> NDArray[Any] | None:
+        values = batch.column(name)[row].values if name in known else None
         return None if values is None else values.to_numpy().copy()
 
-    rles = value("rles")
+    flags = value("flags")
     return ImageLabels(
         image=value("image"),
         size_hw=(value("height"), value("width")),
         split=SPLITS[value("split")],
         boxes=boxes("boxes", 4),
-        box_labels=ids("box_labels"),
-        rles=None if rles is None else tuple(rles),
+        box_labels=numbers("box_labels"),
+        rles=several("rles"),
         rboxes=boxes("rboxes", 5),
-        rbox_labels=ids("rbox_labels"),
+        rbox_labels=numbers("rbox_labels"),
         semantic=value("semantic"),
         scene_class=value("scene_class"),
+        scores=numbers("scores"),
+        flags=None if flags is None else tuple(tuple(words) for words in flags),
+        prompts=several("prompts"),
+        coverage=numbers("coverage"),
+        raw_rles=several("raw_rles"),
     )
 
 
@@ -182,10 +205,10 @@ def read_info(path: Path, image_root: str | Path | None) -> tuple[StoreInfo, Pat
             raise ValueError(f"expected the format {_FORMAT!r}, found {content.get('format')!r}")
     except ValueError as error:
         raise OSError(f"{file} is damaged or no label store: {error}") from error
-    if content.get("version") != _VERSION:
+    if content.get("version") not in (_OLD_VERSION, _VERSION):
         raise ValueError(
-            f"{file} has version {content.get('version')}, this program reads {_VERSION}: "
-            f"build the store anew"
+            f"{file} has version {content.get('version')}, this program reads {_OLD_VERSION} and "
+            f"{_VERSION}: build the store anew"
         )
     try:
         info = StoreInfo(
@@ -208,7 +231,7 @@ def read_batches(labels: Path) -> list[Any]:
     """The record batches in ``labels``, memory-mapped. Raises OSError naming a damaged file."""
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(labels)))
-        if not reader.schema.equals(SCHEMA):
+        if not (reader.schema.equals(SCHEMA) or reader.schema.equals(_OLD_SCHEMA)):
             raise pa.ArrowInvalid("its columns are not those of a label store")
         return [reader.get_batch(i) for i in range(reader.num_record_batches)]
     except (OSError, pa.ArrowException) as error:

@@ -23,6 +23,11 @@ FULL = ImageLabels(
     rbox_labels=np.array([1, 0, 1]),
     semantic="x/map.png",
     scene_class=1,
+    scores=np.array([0.1, 1], np.float32),
+    flags=((), ("spill_cut", "holes")),
+    prompts=("rh", ""),
+    coverage=np.array([0.3, 0.7], np.float32),
+    raw_rles=tuple(encode_rle(MASKS[::-1].copy())),
 )
 MASKS_ONLY = ImageLabels("d.png", (50, 70), box_labels=np.array([1]), rles=(FULL.rles[0],))
 BOXES_ONLY = ImageLabels("e.png", (50, 70), boxes=FULL.boxes, box_labels=np.array([0, 1]))

@@ -104,3 +104,36 @@ def test_missing_folders_and_damaged_images(tmp_path):
 def test_unknown_formats_are_listed(tmp_path):
     with pytest.raises(ValueError, match="unknown annotation format 'yolo'; known: coco, dior"):
         read("yolo", tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "imagesource:GoogleEarth\ngsd:0.146343590398\n",  # version 1.0
+        "imagesource:GF2\r\ngsd:null\r\n",
+        "imagesource:\ngsd:None\n",
+        "imagesource: Google Earth\ngsd: 0.5\n",
+        "",
+    ],
+)
+def test_all_versions(tmp_path, header):
+    """Versions 1.5 and 2.0 add classes, among them container-crane, and difficulty 2."""
+    image(tmp_path / "images/P0001.png", 100, 120)
+    lines = [
+        "10.0 20.0 50.0 20.0 50.0 40.0 10.0 40.0 container-crane 0",
+        "10 20 50 20 50 40 10 40 ground-track-field 1",
+        "10 20 50 20 50 40 10 40 airport 2",
+        "-5 20 50 20 50 40 -5 40 helipad 0 ",
+    ]
+    text(tmp_path / "txt/P0001.txt", header + "\n".join(lines))
+    found, report = read("dota", tmp_path / "images", tmp_path / "txt")
+    objects = found["P0001.png"].objects
+    assert [o.name for o in objects] == [
+        "container-crane",
+        "ground-track-field",
+        "airport",
+        "helipad",
+    ]
+    assert [o.difficulty for o in objects] == [0, 1, 2, 0]
+    assert objects[3].polygons[0][0][0].tolist() == [-5, 20]
+    assert report.left_out == ()

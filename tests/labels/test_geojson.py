@@ -76,8 +76,8 @@ def test_holes_multipolygons_and_clipping(placed, tmp_path):
     objects = found[name].objects
     assert [len(o.polygons) for o in objects] == [1, 2, 1]
     assert len(objects[0].polygons[0]) == 2
-    rles = PolygonSegmenter().segment(folder / name, found[name])
-    assert [rle_area(rle) for rle in rles] == [1600 - 100, 200, 400]
+    masks = PolygonSegmenter().segment(folder / name, found[name])
+    assert [rle_area(mask.rle) for mask in masks] == [1600 - 100, 200, 400]
     assert report.left_out == (("sliver", 1),)
     assert {o.name for o in objects} == {"object"}
 
@@ -170,20 +170,63 @@ def test_a_bow_tie_is_mended(tmp_path):
     path = text(tmp_path / "a.geojson", collection(feature(tile_georeference(TILE), tie)))
     found, _ = read("geojson", tmp_path / "images", path)
     item = found[f"{TILE}.png"]
-    area = rle_area(PolygonSegmenter().segment(tmp_path, item)[0])
+    area = rle_area(PolygonSegmenter().segment(tmp_path, item)[0].rle)
     assert abs(area - 800) <= 40  # two triangles of 40 × 20 / 2; centres on the diagonals
 
 
-def test_other_coordinate_systems_are_refused(tmp_path):
+def crs(name):
+    return {"type": "name", "properties": {"name": name}}
+
+
+@pytest.mark.parametrize(
+    "name", ["urn:ogc:def:crs:OGC:1.3:CRS84", "EPSG:4326", "urn:ogc:def:crs:EPSG:6.9:4326"]
+)
+def test_names_of_longitude_and_latitude(tmp_path, name):
     image(tmp_path / f"images/{TILE}.png", 256, 256)
+    good = feature(tile_georeference(TILE), square(10, 10, 20))
+    path = text(tmp_path / "a.geojson", collection(good, crs=crs(name)))
+    assert len(read("geojson", tmp_path / "images", path)[0][f"{TILE}.png"].objects) == 1
 
-    def crs(name):
-        return {"type": "name", "properties": {"name": name}}
 
-    path = text(tmp_path / "a.geojson", collection(crs=crs("urn:ogc:def:crs:OGC:1.3:CRS84")))
-    assert len(read("geojson", tmp_path / "images", path)[0]) == 1
-    path = text(tmp_path / "a.geojson", collection(crs=crs("urn:ogc:def:crs:EPSG::32636")))
-    with pytest.raises(ValueError, match="expected longitude and latitude"):
-        read("geojson", tmp_path / "images", path)
+def test_other_coordinate_systems(placed, tmp_path):
+    folder, name, place = placed
+    ring = [(10, 20), (50, 25), (30, 60)]
+    entry = feature(place, ring)
+    turned = place.to_map(np.array([*ring, ring[0]], dtype=float), "EPSG:32636").tolist()
+    entry["geometry"]["coordinates"] = [turned]
+    content = collection(entry, crs=crs("urn:ogc:def:crs:EPSG::32636"))
+    found, _ = read("geojson", folder, text(tmp_path / "a.geojson", content))
+    assert sorted(outlines(found[name])[0][0]) == sorted([list(map(float, xy)) for xy in ring])
+    for unknown in ("urn:ogc:def:crs:ESRI::102100", "here"):
+        path = text(tmp_path / "a.geojson", collection(crs=crs(unknown)))
+        with pytest.raises(ValueError, match="expected longitude and latitude or an EPSG number"):
+            read("geojson", folder, path)
+
+
+def test_boxes_of_features_without_geometry(placed, tmp_path):
+    folder, name, place = placed
+    corners = place.to_map(np.array([(20, 30), (60, 70)]), LONGITUDE_LATITUDE)
+    (west, south), (east, north) = corners.min(axis=0), corners.max(axis=0)
+    entries = [
+        {"type": "Feature", "geometry": None, "bbox": bbox, "properties": {"class": "hut"}}
+        for bbox in (
+            [west, south, east, north],
+            [west, south, 0.0, east, north, 9.0],
+            [east, south, west, north],
+            [west, south, east],
+            [west, south, east, "north"],
+        )
+    ]
+    path = text(tmp_path / "a.geojson", collection(*entries))
+    found, report = read("geojson", folder, path)
+    assert len(found[name].objects) == 1  # the second is the first again
+    assert report.left_out == (("malformed", 3),)
+    corners = np.array(outlines(found[name])[0][0])
+    np.testing.assert_allclose(corners.min(axis=0), (20, 30), atol=0.05)
+    np.testing.assert_allclose(corners.max(axis=0), (60, 70), atol=0.05)
+
+
+def test_no_feature_collection(tmp_path):
+    (tmp_path / "images").mkdir()
     with pytest.raises(ValueError, match="is no GeoJSON FeatureCollection"):
         read("geojson", tmp_path / "images", text(tmp_path / "b.geojson", {"type": "Feature"}))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geomtp.geometry import decode_rle, masks_from_rboxes
-from geomtp.labels import AnnotatedObject, Annotations, BoxSegmenter, PolygonSegmenter
+from geomtp.labels import AnnotatedObject, Annotations, BoxSegmenter, ObjectMask, PolygonSegmenter
 from geomtp.labels.run_lengths import rle_area
 from tests.labels.test_coco import RLE
 
@@ -20,8 +20,8 @@ def polygon(*rings):
     return AnnotatedObject("a", "here", polygons=(tuple(np.array(r, float) for r in rings),))
 
 
-def masks(rles):
-    return decode_rle(rles, SIZE).numpy()
+def masks(found):
+    return decode_rle([mask.rle for mask in found], SIZE).numpy()
 
 
 def test_boxes_are_filled_like_dense_masks():
@@ -29,8 +29,8 @@ def test_boxes_are_filled_like_dense_masks():
     low, high = [-10, -10, 1, 1, -4], [90, 70, 50, 50, 4]
     rows = rng.uniform(low, high, (40, 5))
     objects = [AnnotatedObject("a", "here", rbox_cxcywha=tuple(row)) for row in rows.tolist()]
-    rles = BoxSegmenter().segment(None, annotations(*objects))
-    np.testing.assert_array_equal(masks(rles), masks_from_rboxes(torch.tensor(rows), SIZE).numpy())
+    found = BoxSegmenter().segment(None, annotations(*objects))
+    np.testing.assert_array_equal(masks(found), masks_from_rboxes(torch.tensor(rows), SIZE).numpy())
 
 
 def test_a_box_by_hand():
@@ -66,13 +66,14 @@ def test_polygons_by_hand_with_holes_triangles_and_parts():
 def test_polygons_that_leave_the_image_are_cut():
     whole = polygon([(-50, -50), (200, -50), (200, 200), (-50, 200)])
     outside = polygon([(100, 10), (120, 10), (120, 20), (100, 20)])
-    rles = PolygonSegmenter().segment(None, annotations(whole, outside))
-    assert [rle_area(rle) for rle in rles] == [60 * 80, 0]
+    found = PolygonSegmenter().segment(None, annotations(whole, outside))
+    assert [rle_area(mask.rle) for mask in found] == [60 * 80, 0]
 
 
 def test_a_mask_is_its_own_mask():
     item = AnnotatedObject("a", "here", rle=RLE)
-    assert PolygonSegmenter().segment(None, Annotations("a.png", (100, 120), (item,))) == [RLE]
+    found = PolygonSegmenter().segment(None, Annotations("a.png", (100, 120), (item,)))
+    assert found == [ObjectMask(RLE, score=1.0, prompt="")]
 
 
 def test_a_box_is_no_outline():

@@ -63,6 +63,21 @@ def test_smaller_ones_lie_on_top_and_of_equal_ones_the_later(tmp_path):
     assert painted[0, 0] == 0
 
 
+def test_of_equal_areas_the_higher_score_lies_on_top(tmp_path):
+    masks = np.zeros((4, *SIZE), dtype=bool)
+    masks[0, 10:14, 10:14] = masks[1, 12:16, 12:16] = masks[2, 11:15, 11:15] = True
+    masks[3, 0:40, 0:40] = True  # larger, whatever its score
+    scores = np.array([0.9, 0.2, 0.9, 1], np.float32)
+    labels = ImageLabels(
+        "a.png", SIZE, box_labels=np.arange(4), rles=tuple(encode_rle(masks)), scores=scores
+    )
+    painted = semantic_map(labels, tmp_path)
+    # The second and third cover 12…14: the third wins by score; it is later than its equal.
+    assert [painted[13, 13], painted[10, 10], painted[15, 15], painted[5, 5]] == [3, 1, 2, 4]
+    window = semantic_map(labels, tmp_path, (9, 9, 20, 20))
+    np.testing.assert_array_equal(window, painted[9:20, 9:20])
+
+
 def test_no_objects_are_background(tmp_path):
     labels = ImageLabels("a.png", SIZE, box_labels=np.zeros(0, np.int64), rles=())
     assert (semantic_map(labels, tmp_path) == 0).all()

@@ -7,6 +7,8 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
 import pytest
 
 from geomtp.labels import ImageLabels, LabelStore, StoreInfo, StoreWriter, write_store
@@ -24,6 +26,11 @@ FULL = ImageLabels(
     rbox_labels=np.array([1]),
     semantic="x/a_map.png",
     scene_class=1,
+    scores=np.array([0.5, 0.875], np.float32),
+    flags=((), ("spill_cut", "holes")),
+    prompts=("rh", ""),
+    coverage=np.array([0.25, 1], np.float32),
+    raw_rles=(b"62d0", b""),
 )
 UNLABELLED = ImageLabels("b.png", (10, 20))
 EMPTY = ImageLabels(
@@ -34,6 +41,11 @@ EMPTY = ImageLabels(
     rles=(),
     rboxes=np.zeros((0, 5), np.float32),
     rbox_labels=np.zeros(0, np.int64),
+    scores=np.zeros(0, np.float32),
+    flags=(),
+    prompts=(),
+    coverage=np.zeros(0, np.float32),
+    raw_rles=(),
 )
 
 
@@ -57,6 +69,48 @@ def test_rows_come_back_with_none_and_empty_kept_apart(tmp_path):
     assert store[2].rboxes.shape == (0, 5)
     with pytest.raises(IndexError):
         store[3]
+
+
+def test_stores_of_the_first_version_still_open(tmp_path):
+    old = pa.schema(
+        [
+            pa.field("image", pa.string(), nullable=False),
+            pa.field("height", pa.int32(), nullable=False),
+            pa.field("width", pa.int32(), nullable=False),
+            pa.field("split", pa.int8(), nullable=False),
+            pa.field("boxes", pa.list_(pa.list_(pa.float32(), 4))),
+            pa.field("box_labels", pa.list_(pa.int64())),
+            pa.field("rles", pa.list_(pa.binary())),
+            pa.field("rboxes", pa.list_(pa.list_(pa.float32(), 5))),
+            pa.field("rbox_labels", pa.list_(pa.int64())),
+            pa.field("semantic", pa.string()),
+            pa.field("scene_class", pa.int32()),
+        ]
+    )
+    row = {
+        "image": "a.png", "height": 5, "width": 7, "split": 1, "boxes": [[1, 2, 3, 4]],
+        "box_labels": [1], "rles": [b"62d0"], "rboxes": None, "rbox_labels": None,
+        "semantic": None, "scene_class": 3,
+    }  # fmt: skip
+    store = write_store(tmp_path / "store", [FULL], info(tmp_path))
+    file = tmp_path / "store/store.json"
+    about = json.loads(file.read_text())
+    with pa.ipc.new_file(str(tmp_path / "store" / about["labels"]), old) as labels:
+        labels.write_batch(pa.RecordBatch.from_pylist([row], schema=old))
+    file.write_text(json.dumps(about | {"version": 1}))
+    store = LabelStore.open(tmp_path / "store")
+    want = ImageLabels(
+        "a.png", (5, 7), "val", boxes=np.array([[1, 2, 3, 4]], np.float32),
+        box_labels=np.array([1]), rles=(b"62d0",), scene_class=3,
+    )  # fmt: skip
+    assert_same(store[0], want)
+    assert len(store.subset("val")) == 1
+
+
+@pytest.mark.parametrize("name", ["scores", "flags", "prompts", "coverage", "raw_rles"])
+def test_columns_on_the_masks_have_an_entry_per_box(name):
+    with pytest.raises(ValueError, match=rf"1 {name} but 2 labels"):
+        ImageLabels("a.png", (5, 7), box_labels=np.array([1, 0]), **{name: [0.5]})
 
 
 def test_arrays_belong_to_the_caller(tmp_path):
@@ -126,7 +180,7 @@ def test_what_the_store_says_of_all_images(tmp_path):
     assert (store.source, store.gsd_m, store.licence) == ("rivers", 0.25, "CC BY 4.0")
     assert (store.mean, store.std) == (about.mean, about.std)
     assert (store.classes, store.image_root) == (about.classes, tmp_path / "images")
-    assert json.loads((tmp_path / "store/store.json").read_text("utf-8"))["version"] == 1
+    assert json.loads((tmp_path / "store/store.json").read_text("utf-8"))["version"] == 2
     moved = LabelStore.open(tmp_path / "store", image_root="elsewhere")
     assert moved.image_root == Path("elsewhere")
     assert moved.subset("train").image_root == Path("elsewhere")
@@ -242,8 +296,8 @@ def test_opening_what_is_no_store(tmp_path):
     for missing in ("classes", "mean", "labels"):
         with pytest.raises(OSError, match="is damaged"):
             open_with({name: value for name, value in good.items() if name != missing})
-    with pytest.raises(ValueError, match="has version 2, this program reads 1"):
-        open_with(good | {"version": 2})
+    with pytest.raises(ValueError, match="has version 3, this program reads 1 and 2"):
+        open_with(good | {"version": 3})
     with pytest.raises(OSError, match="is missing or damaged"):
         open_with(good | {"labels": "labels-0.arrow"})
     labels = tmp_path / "store" / good["labels"]

@@ -9,10 +9,10 @@ from pathlib import Path
 from geomtp.data.sources.source import Source
 from geomtp.labels.annotations import Annotations
 from geomtp.labels.coco import read_coco
-from geomtp.labels.generate import build_store
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.segmenters import BoxSegmenter
 from geomtp.labels.store import LabelStore
+from geomtp.labels.store_building import build_store
 from geomtp.types import ClassMap
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from geomtp.data.sources.held_out import held_out
 from geomtp.data.sources.source import Source
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.generate import build_store
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.store import LabelStore
+from geomtp.labels.store_building import build_store
 from geomtp.labels.xml_files import read_voc
 from geomtp.types import ClassMap
 

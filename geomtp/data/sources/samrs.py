@@ -7,10 +7,10 @@ from pathlib import Path
 
 from geomtp.data.sources.source import IMAGENET_MEAN, IMAGENET_STD, Source
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.generate import build_store
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.samrs import SamrsLayout, read_samrs
 from geomtp.labels.store import LabelStore
+from geomtp.labels.store_building import build_store
 from geomtp.types import ClassMap, Rgb
 
 _PALETTE_TEXT = """

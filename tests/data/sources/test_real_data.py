@@ -63,9 +63,12 @@ def test_painted_buildings_equal_the_published_masks(folder):
         published = root / "geotiff_val-binarymasks" / f"{Path(item.image).stem}.mask.tif"
         if not published.exists():
             continue
-        rles = PolygonSegmenter().segment(root / folder / item.image, item)
+        masks = PolygonSegmenter().segment(root / folder / item.image, item)
         labels = ImageLabels(
-            item.image, item.size_hw, box_labels=np.zeros(len(rles), np.int64), rles=tuple(rles)
+            item.image,
+            item.size_hw,
+            box_labels=np.zeros(len(masks), np.int64),
+            rles=tuple(mask.rle for mask in masks),
         )
         want = read_window(published)[:, :, 0] > 0
         np.testing.assert_array_equal(semantic_map(labels, root) > 0, want)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +16,29 @@ from rich.progress import track
 
 from geomtp.labels.annotations import AnnotatedObject, Annotations
 from geomtp.labels.image_labels import ImageLabels
+from geomtp.labels.object_masks import ObjectMask
+from geomtp.labels.quality import check_masks
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.run_lengths import rle_box
 from geomtp.labels.segmenters import PolygonSegmenter, Segmenter
-from geomtp.labels.shapes import fault, horizontal_box, rotated_boxes
+from geomtp.labels.shapes import faults, horizontal_box, rotated_boxes
 from geomtp.labels.store import LabelStore, StoreWriter
 from geomtp.labels.store_format import StoreInfo
-from geomtp.types import ClassMap
+from geomtp.types import ClassMap, SizeHW
 
 Unknown = Literal["error", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How masks become labels.
+
+    - check: compare each mask with its rotated box, and mend or flag it (``quality.py``)
+    - keep_raw: store the mask as the segmenter gave it too
+    """
+
+    check: bool = True
+    keep_raw: bool = False
 
 
 def all_train(image: str) -> str:
@@ -63,7 +78,7 @@ def build_store(
             + str(notes.report(0, 0, Counter()))
         )
     if unknown == "error":
-        check_classes(read, info.classes)
+        check_classes(class_counts(read), info.classes)
     images, empty, kept = 0, 0, Counter[str]()
     with StoreWriter(out, info) as writer:
         for item in track(read, "labels", disable=not progress):
@@ -82,14 +97,18 @@ def classes_in(annotations: Sequence[Annotations]) -> ClassMap:
     return ClassMap(tuple(sorted(names)))
 
 
-def check_classes(annotations: Sequence[Annotations], classes: ClassMap) -> None:
-    """Raise ValueError listing the names that ``classes`` lacks, with counts and near matches."""
-    found = Counter(
+def class_counts(annotations: Iterable[Annotations]) -> Counter[str]:
+    """How many objects each class name has, those to be ignored left out."""
+    return Counter(
         item.name
         for image in annotations
         for item in (*image.objects, *(image.instances or ()))
         if not item.ignore
     )
+
+
+def check_classes(found: Counter[str], classes: ClassMap) -> None:
+    """Raise ValueError listing the names that ``classes`` lacks, with counts and near matches."""
     strangers = [(name, count) for name, count in found.most_common() if name not in classes.names]
     if not strangers:
         return
@@ -109,8 +128,13 @@ def labels_of(
     info: StoreInfo,
     split: str,
     notes: ReadNotes,
+    making: Making | None = None,
 ) -> ImageLabels:
-    """The row of one image; what is left out is counted in ``notes``."""
+    """The row of one image; what is left out is counted in ``notes``.
+
+    With ``making`` the masks are checked, or not, as it says, and the row says how they came about;
+    without it masks are taken as the segmenter gives them and the row says nothing of it.
+    """
     size_hw = annotations.size_hw
     objects = tuple(_usable(annotations.objects, annotations, info.classes, notes))
     if annotations.instances is not None:
@@ -118,32 +142,57 @@ def labels_of(
         segmenter = PolygonSegmenter()  # these come with their masks
     else:
         instances = objects
-    rles: list[bytes] | None = None
-    if segmenter is not None:
-        to_segment = dataclasses.replace(annotations, objects=instances)
-        rles = segmenter.segment(info.image_root / annotations.image, to_segment)
+    columns: dict[str, Any] = {}
     boxes: Sequence[tuple[float, float, float, float]]
-    if rles is None:
+    if segmenter is None:
         boxes = [horizontal_box(item, size_hw) for item in instances]
     else:
-        found = [rle_box(rle, size_hw) for rle in rles]
+        to_segment = dataclasses.replace(annotations, objects=instances)
+        masks = segmenter.segment(info.image_root / annotations.image, to_segment)
+        columns = _mask_columns(masks, rotated_boxes(instances, size_hw), size_hw, making)
+        found = [rle_box(rle, size_hw) for rle in columns["rles"]]
         for item, box in zip(instances, found, strict=True):
             if box is None:
                 notes.left_out("empty mask", item.where, "its mask holds no pixel of the image")
-        instances = tuple(item for item, box in zip(instances, found, strict=True) if box)
-        rles = [rle for rle, box in zip(rles, found, strict=True) if box]
+        kept = [i for i, box in enumerate(found) if box]
+        columns = {name: tuple(values[i] for i in kept) for name, values in columns.items()}
+        instances = tuple(instances[i] for i in kept)
         boxes = [box for box in found if box]
+    for name in {"scores", "coverage"} & set(columns):
+        columns[name] = np.array(columns[name], dtype=np.float32)
     return ImageLabels(
         image=annotations.image,
         size_hw=size_hw,
         split=split,
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         box_labels=_ids(instances, info.classes),
-        rles=None if rles is None else tuple(rles),
         rboxes=_rounded(rotated_boxes(objects, size_hw)),
         rbox_labels=_ids(objects, info.classes),
         semantic=annotations.semantic,
+        **columns,
     )
+
+
+def _mask_columns(
+    masks: Sequence[ObjectMask], rboxes: NDArray[np.float64], size_hw: SizeHW, making: Making | None
+) -> dict[str, Sequence[Any]]:
+    """The columns of ``ImageLabels`` on the masks, an entry per mask, the empty ones included."""
+    if making is None:
+        return {"rles": [mask.rle for mask in masks]}
+    columns: dict[str, Sequence[Any]] = {
+        "scores": [mask.score for mask in masks],
+        "prompts": [mask.prompt for mask in masks],
+        "rles": [mask.rle for mask in masks],
+    }
+    if making.check:
+        checked = check_masks(masks, rboxes, size_hw)
+        columns["rles"] = [mask.rle for mask in checked]
+        columns["scores"] = [mask.score for mask in checked]
+        columns["flags"] = [mask.flags for mask in checked]
+        columns["coverage"] = [mask.coverage for mask in checked]
+    if making.keep_raw:
+        columns["raw_rles"] = [mask.rle for mask in masks]
+    return columns
 
 
 def _rounded(rboxes: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -161,12 +210,16 @@ def _usable(
     objects: Sequence[AnnotatedObject], image: Annotations, classes: ClassMap, notes: ReadNotes
 ) -> Iterator[AnnotatedObject]:
     """The objects that become labels; horizontal boxes clipped to the image."""
+    wanted = []
     for item in objects:
         if item.ignore:
             notes.left_out("ignored", item.where, "marked to be ignored")
         elif item.name not in classes.names:
             notes.left_out("unknown class", item.where, f"class {item.name!r} is skipped")
-        elif found := fault(item, image.size_hw):
+        else:
+            wanted.append(item)
+    for item, found in zip(wanted, faults(wanted, image.size_hw), strict=True):
+        if found:
             notes.left_out(found[0], f"{image.image}, {item.where}", found[1])
         elif item.box_xyxy is not None:
             yield dataclasses.replace(item, box_xyxy=horizontal_box(item, image.size_hw))
