@@ -75,7 +75,11 @@ def main(data: str, *runs: str) -> None:
         stores = open_stores(list(config.sources), config.data, folder.stores)
         held_out = datasets(config, stores, "val", training=False)
         metrics = read_metrics(folder.metrics)
-        columns[name] = {n: points[-1][1] for n, points in metrics.items() if n.count("/") > 2}
+        columns[name] = {
+            n: points[-1][1]
+            for n, points in metrics.items()
+            if n.startswith("val/") and n.count("/") > 2
+        }
         far[name] = cars_far_away(load(folder.model), held_out["hit_uav"], stores["hit_uav"])
         sizes = [
             f"{source}: {len(stores[source].subset('train'))} training images, "

@@ -155,6 +155,8 @@ def make_plan(config: GenerateLabels) -> Plan:
                 "no annotated image was found: check the folders and the format\n"
                 + str(notes.report(0, 0, Counter()))
             )
+        if config.tile_px is not None:
+            _check_tile_names(names)
         classes = config.classes or tuple(sorted(found))
         if not classes:
             raise ValueError(f"no object was found in {config.annotations}, and no class was named")
@@ -178,6 +180,17 @@ def make_plan(config: GenerateLabels) -> Plan:
     )
     save_plan(config.out, plan)
     return plan
+
+
+def _check_tile_names(names: Sequence[str]) -> None:
+    """Raise ValueError where tiles of two images would overwrite each other."""
+    stems = Counter(PurePosixPath(name).with_suffix("") for name in names)
+    twice = [stem for stem, count in stems.items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"tiles are named after their image without its suffix, and {len(twice)} names occur "
+            f"more than once, such as {twice[0]}: rename one of the images, or label without tiles"
+        )
 
 
 def _written(config: GenerateLabels, read: Iterator[Annotations]) -> Iterator[Annotations]:

@@ -394,6 +394,27 @@ def test_tiles_are_cut_while_labelling(scenes):
     assert_same_stores(again, store)
 
 
+def test_images_whose_tiles_would_overwrite_each_other_are_refused(tmp_path):
+    draw_scenes(tmp_path, 2)
+    (tmp_path / "images/01.png").rename(tmp_path / "images/00.tif")
+    content = {
+        "images": [
+            {"id": i, "file_name": f"00.{suffix}", "height": 64, "width": 64}
+            for i, suffix in enumerate(("png", "tif"))
+        ],
+        "categories": [{"id": 1, "name": "ship"}],
+        "annotations": [],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    config = GenerateLabels(
+        tmp_path / "images", tmp_path / "boxes.json", "coco", tmp_path / "store",
+        segmenter="box", classes=("ship",), tile_px=32, tile_gap_px=8,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="such as 00: rename one"):
+        generate(config, silent)
+    assert not config.out.exists()
+
+
 class _Sloppy(Segmenter):
     """The left half of the image, whatever is asked."""
 
