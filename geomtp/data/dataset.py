@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geomtp.data.transforms import Transform
-from geomtp.labels import LabelStore, StoreInfo
+from geomtp.labels import DoubtRule, LabelStore, StoreInfo
 from geomtp.types import IGNORE, TASKS, Batch, SizeHW, Targets
 
 _STRIDE_PX = 32  # encoders take multiples of it
@@ -45,6 +45,7 @@ class StoreDataset:
     - skip_bad: warn of a file that cannot be used and take another image of the store in its place
       (evaluation: leave it out); otherwise the error stops the run
     - mean, std: normalise by these instead of the store's
+    - doubt: instances that are left out
 
     Raises ValueError for unknown tasks, or mean and std that do not go together.
     """
@@ -56,6 +57,7 @@ class StoreDataset:
     skip_bad: bool = False
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    doubt: DoubtRule | None = None
 
     def __post_init__(self) -> None:
         unknown = [task for task in self.tasks if task not in TASKS]
@@ -106,6 +108,8 @@ class StoreDataset:
 
     def _sample(self, index: int, rng: np.random.Generator) -> Sample:
         labels = self.store[index]
+        if self.doubt is not None:
+            labels = self.doubt.apply(labels)
         image, targets = self.transform(labels, self.info, self.tasks, rng)
         return Sample(
             image=image,

@@ -3,6 +3,7 @@
 from geomtp.labels.annotations import AnnotatedObject, Annotations
 from geomtp.labels.coco_stores import export_coco, store_from_coco
 from geomtp.labels.create_segmenter import SEGMENTER_NAMES, create_segmenter
+from geomtp.labels.doubts import DoubtRule
 from geomtp.labels.engine import GenerateResult, generate
 from geomtp.labels.generate_config import GenerateLabels
 from geomtp.labels.image_labels import SPLITS, ImageLabels
@@ -25,6 +26,7 @@ __all__ = [
     "Annotations",
     "BoxSegmenter",
     "CheckedMask",
+    "DoubtRule",
     "GenerateLabels",
     "GenerateResult",
     "ImageLabels",

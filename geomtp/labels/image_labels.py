@@ -35,6 +35,10 @@ class ImageLabels:
     - coverage: (N,) float32, the share of the rotated box that the mask fills, 0…1
     - raw_rles: the masks as the segmenter gave them, before quality control; may be empty masks
 
+    Not stored, but made by ``DoubtRule``:
+
+    - ignored_rles: masks whose pixels are to be ignored in the painted semantic map
+
     Raises ValueError for an unknown split or when lengths disagree.
     """
 
@@ -53,6 +57,7 @@ class ImageLabels:
     prompts: tuple[str, ...] | None = None
     coverage: NDArray[np.float32] | None = None
     raw_rles: tuple[bytes, ...] | None = None
+    ignored_rles: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.run_lengths import column_runs
 from geomtp.rasters import WindowXYXY, read_size, read_window
-from geomtp.types import SizeHW
+from geomtp.types import IGNORE, SizeHW
+
+Runs = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 def semantic_map(
@@ -21,8 +24,8 @@ def semantic_map(
     Returns (H, W) uint8: 0 background, k + 1 for class k, 255 to be ignored. It is read from the
     grey map (255 there is background, c is class c), or painted from the masks, larger objects
     first so that smaller ones lie on top (equal areas: the one of the higher score, where there are
-    scores, then the later one). Areas are those of whole masks, whatever the window. Only what the
-    window needs is decoded.
+    scores, then the later one); ``ignored_rles`` go below all others. Areas are those of whole
+    masks, whatever the window. Only what the window needs is decoded.
 
     Raises ValueError when the image has neither map nor masks, for a window that leaves the image,
     and for a grey map of another kind; OSError where the map cannot be read.
@@ -58,20 +61,28 @@ def _paint(labels: ImageLabels, window_xyxy: WindowXYXY) -> NDArray[np.uint8]:
     assert labels.rles is not None
     assert labels.box_labels is not None
     canvas = np.zeros((x2 - x1, y2 - y1), dtype=np.uint8)  # (W, H): masks run down the columns
+    for rle in labels.ignored_rles:
+        _fill(canvas, column_runs(rle, labels.size_hw), window_xyxy, IGNORE)
     shapes = []
     for i in _near_window(labels, window_xyxy):
         x, top, bottom = column_runs(labels.rles[i], labels.size_hw)
         score = 0.0 if labels.scores is None else float(labels.scores[i])
-        shapes.append((-int((bottom - top).sum()), score, i, x, top, bottom))
-    for _, _, i, x, top, bottom in sorted(shapes, key=lambda shape: shape[:3]):
-        inside = (x >= x1) & (x < x2) & (bottom > y1) & (top < y2)
-        columns = (x[inside] - x1).tolist()
-        starts = (np.maximum(top[inside], y1) - y1).tolist()
-        ends = (np.minimum(bottom[inside], y2) - y1).tolist()
-        value = int(labels.box_labels[i]) + 1
-        for column, start, end in zip(columns, starts, ends, strict=True):
-            canvas[column, start:end] = value
+        shapes.append((-int((bottom - top).sum()), score, i, (x, top, bottom)))
+    for _, _, i, runs in sorted(shapes, key=lambda shape: shape[:3]):
+        _fill(canvas, runs, window_xyxy, int(labels.box_labels[i]) + 1)
     return np.ascontiguousarray(canvas.T)
+
+
+def _fill(canvas: NDArray[np.uint8], runs: Runs, window_xyxy: WindowXYXY, value: int) -> None:
+    """Write ``value`` where ``runs`` (x, top, bottom in pixels of the image) meet the window."""
+    x, top, bottom = runs
+    x1, y1, x2, y2 = window_xyxy
+    inside = (x >= x1) & (x < x2) & (bottom > y1) & (top < y2)
+    columns = (x[inside] - x1).tolist()
+    starts = (np.maximum(top[inside], y1) - y1).tolist()
+    ends = (np.minimum(bottom[inside], y2) - y1).tolist()
+    for column, start, end in zip(columns, starts, ends, strict=True):
+        canvas[column, start:end] = value
 
 
 def _near_window(labels: ImageLabels, window_xyxy: WindowXYXY) -> list[int]:

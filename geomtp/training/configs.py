@@ -20,10 +20,14 @@ class SourceRun:
     Args:
         tasks: the tasks it trains; by default all of the run.
         weight: its share of a step's images where mixing is "weights".
+        least_score: instances that their segmenter scored lower are not trained on.
+        without_flags: nor are those with any of these flags (see docs/labels.md).
     """
 
     tasks: tuple[Task, ...] | None = None
     weight: float = 1.0
+    least_score: float = 0.0
+    without_flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

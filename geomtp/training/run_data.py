@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import StepSampler, batch_shares, train_loader
 from geomtp.data.transforms import EvalTransform, TrainTransform
-from geomtp.labels.store import LabelStore
+from geomtp.labels import DoubtRule, LabelStore
 from geomtp.model import ModelConfig, SourceConfig
-from geomtp.training.configs import PretrainMTP
+from geomtp.training.configs import PretrainMTP, SourceRun
 from geomtp.types import Batch
 
 
@@ -81,8 +81,15 @@ def datasets(
             skip_bad=config.skip_bad,
             mean=config.mean,
             std=config.std,
+            doubt=_doubt(config.sources[name]) if training else None,
         )
     return found
+
+
+def _doubt(source: SourceRun) -> DoubtRule | None:
+    if not source.least_score and not source.without_flags:
+        return None
+    return DoubtRule(source.least_score, source.without_flags)
 
 
 class MixedData(LightningDataModule):
