@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-from geomtp.decoders.decoder import Decoder, check_source, select_images
+from geomtp.decoders.decoder import check_source, select_images
 from geomtp.decoders.detection.assignment import box_overlaps
 from geomtp.decoders.detection.coders import HorizontalCoder
 from geomtp.decoders.detection.masks import mask_targets, paste_masks
@@ -27,6 +27,7 @@ from geomtp.decoders.detection.rois import (
 )
 from geomtp.decoders.detection.rpn import RPN_SAMPLER, ProposalRules, RegionProposalNetwork
 from geomtp.decoders.detection.sampling import Sampler
+from geomtp.decoders.detection.two_stage import TwoStageDecoder, TwoStageTrunk
 from geomtp.decoders.fpn import FeaturePyramidNetwork, conv_for_relu
 from geomtp.decoders.official import official_detector_key
 from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
@@ -37,7 +38,7 @@ ROI_CODER = HorizontalCoder(stds=(0.1, 0.1, 0.2, 0.2))
 PROPOSALS = ProposalRules(per_level_train=2000, per_level_test=1000, nms_iou=0.7, per_image=1000)
 
 
-class MaskRCNN(Decoder):
+class MaskRCNN(TwoStageDecoder):
     """Boxes, classes and masks of objects.
 
     - num_classes: classes of each source
@@ -166,29 +167,6 @@ class MaskRCNN(Decoder):
         logits: Tensor = classifier.conv_logits(features)
         return logits.float()
 
-    def predict(
-        self,
-        pyramid: FeaturePyramid,
-        image_sizes_hw: Sequence[SizeHW],
-        source: str,
-        output_sizes_hw: Sequence[SizeHW] | None = None,
-    ) -> list[Predictions]:
-        """Predictions with boxes, scores, labels and masks of each image."""
-        check_source(source, self.classifiers)
-        pyramid = self.trunk.neck(pyramid)
-        output = self.trunk.rpn_head(pyramid)
-        proposals = self.trunk.rpn_head.propose(output, image_sizes_hw, training=False)
-        return [
-            self._predict_image(
-                pyramid.of_images(index, index + 1),
-                proposals[index],
-                size_hw,
-                source,
-                output_sizes_hw[index] if output_sizes_hw else size_hw,
-            )
-            for index, size_hw in enumerate(image_sizes_hw)
-        ]
-
     def _predict_image(
         self,
         pyramid: FeaturePyramid,
@@ -229,7 +207,7 @@ class MaskRCNN(Decoder):
         }
 
 
-class MaskRCNNTrunk(nn.Module):
+class MaskRCNNTrunk(TwoStageTrunk):
     """Feature pyramid, region proposals, and the shared layers of boxes and masks."""
 
     def __init__(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geomtp.decoders.decoder import Decoder, check_source, select_images
+from geomtp.decoders.decoder import check_source, select_images
 from geomtp.decoders.detection.coders import MidpointOffsetCoder, RotatedCoder
 from geomtp.decoders.detection.rois import (
     ROI_SAMPLER,
@@ -23,6 +23,7 @@ from geomtp.decoders.detection.rois import (
 )
 from geomtp.decoders.detection.rpn import RPN_SAMPLER, ProposalRules, RegionProposalNetwork
 from geomtp.decoders.detection.sampling import Sampler
+from geomtp.decoders.detection.two_stage import TwoStageDecoder, TwoStageTrunk
 from geomtp.decoders.fpn import FeaturePyramidNetwork
 from geomtp.decoders.official import official_detector_key
 from geomtp.geometry import rotated_iou, rotated_nms
@@ -34,7 +35,7 @@ ROI_CODER = RotatedCoder()
 PROPOSALS = ProposalRules(per_level_train=2000, per_level_test=2000, nms_iou=0.8, per_image=2000)
 
 
-class OrientedRCNN(Decoder):
+class OrientedRCNN(TwoStageDecoder):
     """Rotated boxes and classes of objects; the parameters are those of ``MaskRCNN``."""
 
     trunk: OrientedRCNNTrunk
@@ -112,29 +113,6 @@ class OrientedRCNN(Decoder):
         logits, deltas = self.classifiers[source](features)
         return logits.float(), deltas.float()
 
-    def predict(
-        self,
-        pyramid: FeaturePyramid,
-        image_sizes_hw: Sequence[SizeHW],
-        source: str,
-        output_sizes_hw: Sequence[SizeHW] | None = None,
-    ) -> list[Predictions]:
-        """Predictions with rotated boxes, scores and labels of each image."""
-        check_source(source, self.classifiers)
-        pyramid = self.trunk.neck(pyramid)
-        output = self.trunk.rpn_head(pyramid)
-        proposals = self.trunk.rpn_head.propose(output, image_sizes_hw, training=False)
-        return [
-            self._predict_image(
-                pyramid.of_images(index, index + 1),
-                proposals[index],
-                size_hw,
-                source,
-                output_sizes_hw[index] if output_sizes_hw else size_hw,
-            )
-            for index, size_hw in enumerate(image_sizes_hw)
-        ]
-
     def _predict_image(
         self,
         pyramid: FeaturePyramid,
@@ -163,7 +141,7 @@ class OrientedRCNN(Decoder):
         }
 
 
-class OrientedRCNNTrunk(nn.Module):
+class OrientedRCNNTrunk(TwoStageTrunk):
     """Feature pyramid, oriented region proposals, and the shared layers of boxes."""
 
     def __init__(
