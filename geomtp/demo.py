@@ -19,7 +19,10 @@ FIGURES = {
     "mask/ap50": "mask AP50",
     "rotated/ap50": "rotated AP50",
 }
-QUICK = ("--steps", "80", "--validation_limit", "4", "--pictures", "1")
+QUICK = (
+    *("--steps", "80", "--image_size", "128", "--batch_size", "6"),
+    *("--validation_limit", "4", "--pictures", "1"),
+)
 
 Rows = list[tuple[str, str, float, float]]
 """Source, figure, before and after training."""

@@ -58,7 +58,7 @@ def test_flags_override_the_recipe():
     assert (config.batch_size, config.learning_rate, config.resume) == (4, 1e-3, True)
     assert config.mixing == "ratio"
     assert config.loss_weights == {"semantic": 0.5}
-    assert config.image_size == 128  # from the recipe
+    assert config.image_size == 256  # from the recipe
 
 
 def test_sources_of_flags_replace_those_of_the_recipe():
