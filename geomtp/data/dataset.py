@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch.nn.functional as F
@@ -57,7 +57,7 @@ class StoreDataset:
     skip_bad: bool = False
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    doubt: DoubtRule | None = None
+    doubt: DoubtRule = field(default_factory=DoubtRule)
 
     def __post_init__(self) -> None:
         unknown = [task for task in self.tasks if task not in TASKS]
@@ -107,9 +107,7 @@ class StoreDataset:
             return None
 
     def _sample(self, index: int, rng: np.random.Generator) -> Sample:
-        labels = self.store[index]
-        if self.doubt is not None:
-            labels = self.doubt.apply(labels)
+        labels = self.doubt.apply(self.store[index])
         image, targets = self.transform(labels, self.info, self.tasks, rng)
         return Sample(
             image=image,

@@ -56,7 +56,11 @@ class SourceStatistics(nn.Module):
         """Give the norms the statistics of all sources in equal parts."""
         mean = self.means.mean(dim=0)
         variance = self.variances.mean(dim=0) + self.means.var(dim=0, unbiased=False)
-        self._write(trunk, mean, variance)
+        norms = norms_of(trunk)
+        sizes = [norm.num_features for norm in norms]
+        for norm, m, v in zip(norms, mean.split(sizes), variance.split(sizes), strict=True):
+            _known(norm.running_mean).copy_(m)
+            _known(norm.running_var).copy_(v)
 
     @torch.no_grad()
     def spread(self, trunk: nn.Module) -> None:
@@ -64,13 +68,6 @@ class SourceStatistics(nn.Module):
         norms = norms_of(trunk)
         self.means.copy_(torch.cat([_known(norm.running_mean) for norm in norms]))
         self.variances.copy_(torch.cat([_known(norm.running_var) for norm in norms]))
-
-    def _write(self, trunk: nn.Module, mean: Tensor, variance: Tensor) -> None:
-        norms = norms_of(trunk)
-        sizes = [norm.num_features for norm in norms]
-        for norm, m, v in zip(norms, mean.split(sizes), variance.split(sizes), strict=True):
-            _known(norm.running_mean).copy_(m)
-            _known(norm.running_var).copy_(v)
 
 
 def norms_of(trunk: nn.Module) -> list[_BatchNorm]:

@@ -40,8 +40,9 @@ class UperNet(Decoder):
     ) -> None:
         super().__init__()
         self.trunk = UperNetTrunk(in_channels, channels)
-        shared = reference_statistics
-        self.statistics = None if shared else SourceStatistics(self.trunk, list(num_classes))
+        self.statistics = (
+            None if reference_statistics else SourceStatistics(self.trunk, list(num_classes))
+        )
         self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]
             _spread_official_statistics
         )

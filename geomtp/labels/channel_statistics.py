@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from geomtp.labels.hash_order import hash_order
 from geomtp.rasters import raster_info, read_window
 from geomtp.types import SizeHW
 
@@ -25,9 +25,8 @@ def measure_mean_std(
 
     Raises ValueError when an image has fewer channels, or none can be read.
     """
-    chosen = sorted(set(images), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     count, total, squares = 0, np.zeros(channels), np.zeros(channels)
-    for name in chosen[:sample]:
+    for name in hash_order(images)[:sample]:
         try:
             window = _middle(raster_info(image_root / name).size_hw)
             pixels = read_window(image_root / name, window, bands=range(channels))

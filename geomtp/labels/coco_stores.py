@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geomtp.checkpoints import replacing
 from geomtp.labels.annotations import relative_path
 from geomtp.labels.coco import read_json_object
 from geomtp.labels.image_labels import ImageLabels
@@ -64,13 +64,8 @@ def export_coco(store: LabelStore, path: str | Path) -> None:
             "licence": store.licence,
         },
     }
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(Path(path)) as part:
+        part.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
 
 
 def store_from_coco(path: str | Path, image_root: str | Path, out: str | Path) -> LabelStore:

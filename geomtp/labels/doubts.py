@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geomtp.labels.image_labels import ImageLabels
+from geomtp.labels.image_labels import PER_BOX, ImageLabels
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class DoubtRule:
     - least_score: those that the segmenter gave less, 0…1
     - flags: those with any of these flags (``quality.FLAGS``)
 
-    Stores without scores or flags are not touched by that part of the rule.
+    The default leaves nothing out. Stores without scores or flags are not touched by that part of
+    the rule.
     """
 
     least_score: float = 0.0
@@ -32,30 +33,18 @@ class DoubtRule:
         if labels.boxes is None:
             return labels
         doubtful = np.zeros(len(labels.boxes), dtype=bool)
-        if labels.scores is not None:
+        if self.least_score and labels.scores is not None:
             doubtful |= labels.scores < self.least_score
-        if labels.flags is not None:
+        if self.flags and labels.flags is not None:
             doubtful |= [bool(set(self.flags) & set(flags)) for flags in labels.flags]
         if not doubtful.any():
             return labels
         kept = np.flatnonzero(~doubtful)
         rows: dict[str, Any] = {
             name: tuple(value[i] for i in kept) if isinstance(value, tuple) else value[kept]
-            for name in _PER_INSTANCE
+            for name in PER_BOX
             if (value := getattr(labels, name)) is not None
         }
         ignored = labels.rles or ()
         left_out = tuple(rle for rle, bad in zip(ignored, doubtful, strict=False) if bad)
         return replace(labels, **rows, ignored_rles=(*labels.ignored_rles, *left_out))
-
-
-_PER_INSTANCE = (
-    "boxes",
-    "box_labels",
-    "rles",
-    "scores",
-    "flags",
-    "prompts",
-    "coverage",
-    "raw_rles",
-)

@@ -10,7 +10,7 @@ from typing import Any
 
 from geomtp.labels.annotations import Annotations
 from geomtp.labels.coco import read_json_object
-from geomtp.labels.map_features import MapFeature, annotations_from_features, distinct, usable
+from geomtp.labels.map_features import MapFeature, read_map_files, usable
 from geomtp.labels.outlines import geos
 from geomtp.labels.reports import ReadNotes
 from geomtp.rasters import LONGITUDE_LATITUDE
@@ -36,13 +36,11 @@ def read_geojson(
     Raises FileNotFoundError or ValueError for a file that is missing, is no feature collection or
     names a coordinate system in another way.
     """
-    paths = sorted(annotations.rglob("*.geojson")) if annotations.is_dir() else [annotations]
-    if not paths:
-        raise FileNotFoundError(f"{annotations} holds no .geojson file")
-    features = distinct(
-        feature for path in paths for feature in _features(path, notes, class_property, class_name)
-    )
-    yield from annotations_from_features(images, features, notes)
+
+    def features_of(path: Path) -> Iterator[MapFeature]:
+        return _features(path, notes, class_property, class_name)
+
+    return read_map_files(images, annotations, ".geojson", features_of, notes)
 
 
 def _features(

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.map_features import MapFeature, annotations_from_features, distinct, usable
+from geomtp.labels.map_features import MapFeature, read_map_files, usable
 from geomtp.labels.reports import ReadNotes
 from geomtp.labels.well_known_binary import polygons_from_geopackage
 
@@ -42,13 +42,11 @@ def read_geopackage(
     Raises FileNotFoundError or ValueError for a file that is missing, is no GeoPackage or names no
     coordinate system.
     """
-    paths = sorted(annotations.rglob("*.gpkg")) if annotations.is_dir() else [annotations]
-    if not paths:
-        raise FileNotFoundError(f"{annotations} holds no .gpkg file")
-    features = distinct(
-        feature for path in paths for feature in _features(path, notes, class_column, class_name)
-    )
-    yield from annotations_from_features(images, features, notes)
+
+    def features_of(path: Path) -> Iterator[MapFeature]:
+        return _features(path, notes, class_column, class_name)
+
+    return read_map_files(images, annotations, ".gpkg", features_of, notes)
 
 
 def _features(

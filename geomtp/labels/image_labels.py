@@ -11,6 +11,9 @@ from geomtp.types import SizeHW
 
 SPLITS = ("train", "val", "test")
 
+PER_BOX = ("boxes", "box_labels", "rles", "scores", "flags", "prompts", "coverage", "raw_rles")
+"""The columns of ``ImageLabels`` that have one entry per box."""
+
 
 @dataclass(frozen=True)
 class ImageLabels:
@@ -62,16 +65,9 @@ class ImageLabels:
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"unknown split {self.split!r}; known: {', '.join(SPLITS)}")
-        for name, items, labels in (
-            ("boxes", self.boxes, self.box_labels),
-            ("rboxes", self.rboxes, self.rbox_labels),
-            ("rles", self.rles, self.box_labels),
-            ("scores", self.scores, self.box_labels),
-            ("flags", self.flags, self.box_labels),
-            ("prompts", self.prompts, self.box_labels),
-            ("coverage", self.coverage, self.box_labels),
-            ("raw_rles", self.raw_rles, self.box_labels),
-        ):
+        for name in (*PER_BOX, "rboxes"):
+            items = getattr(self, name)
+            labels = self.rbox_labels if name == "rboxes" else self.box_labels
             if items is not None and (labels is None or len(items) != len(labels)):
                 count = None if labels is None else len(labels)
                 raise ValueError(f"{self.image}: {len(items)} {name} but {count} labels")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,24 @@ def distinct(features: Iterator[MapFeature]) -> list[MapFeature]:
     for feature in features:
         by_shape.setdefault((feature.crs, feature.name, geos.to_wkb(feature.geometry)), feature)
     return list(by_shape.values())
+
+
+def read_map_files(
+    images: Path,
+    annotations: Path,
+    suffix: str,
+    features_of: Callable[[Path], Iterator[MapFeature]],
+    notes: ReadNotes,
+) -> Iterator[Annotations]:
+    """The features of one map, or of all those of a folder, as ``annotations_from_features``.
+
+    Raises FileNotFoundError for a folder without files of this ``suffix``.
+    """
+    paths = sorted(annotations.rglob(f"*{suffix}")) if annotations.is_dir() else [annotations]
+    if not paths:
+        raise FileNotFoundError(f"{annotations} holds no {suffix} file")
+    features = distinct(feature for path in paths for feature in features_of(path))
+    yield from annotations_from_features(images, features, notes)
 
 
 def annotations_from_features(

@@ -8,9 +8,7 @@ once done, its labels (``….arrow``). ``run.json`` is written last, so a plan i
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,15 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from geomtp.checkpoints import replacing
 from geomtp.labels.annotation_lines import annotations_of, line_of
 from geomtp.labels.annotations import Annotations
 from geomtp.labels.channel_statistics import measure_mean_std
 from geomtp.labels.class_maps import Unmapped, apply_class_map, read_class_map
 from geomtp.labels.generate_config import GenerateLabels
+from geomtp.labels.hash_order import hash_order
 from geomtp.labels.readers import READERS
 from geomtp.labels.reports import ReadNotes
 from geomtp.labels.store_building import check_classes, class_counts
 from geomtp.labels.store_format import INFO_NAME, StoreInfo, read_json
+from geomtp.labels.tiling import tile_stem
 from geomtp.types import ClassMap
 
 _FILE = "run.json"
@@ -184,7 +185,7 @@ def make_plan(config: GenerateLabels) -> Plan:
 
 def _check_tile_names(names: Sequence[str]) -> None:
     """Raise ValueError where tiles of two images would overwrite each other."""
-    stems = Counter(PurePosixPath(name).with_suffix("") for name in names)
+    stems = Counter(tile_stem(name) for name in names)
     twice = [stem for stem, count in stems.items() if count > 1]
     if twice:
         raise ValueError(
@@ -210,12 +211,8 @@ def _written(config: GenerateLabels, read: Iterator[Annotations]) -> Iterator[An
 
 def save_plan(out: Path, plan: Plan) -> None:
     """Write ``run.json`` in one step."""
-    partial = out / f".{_FILE}.{os.getpid()}.partial"
-    try:
-        partial.write_text(json.dumps(dataclasses.asdict(plan), indent=1), "utf-8")
-        os.replace(partial, out / _FILE)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(out / _FILE) as part:
+        part.write_text(json.dumps(dataclasses.asdict(plan), indent=1), "utf-8")
 
 
 def _place(image: str) -> str:
@@ -228,10 +225,7 @@ def _validation(config: GenerateLabels, names: Sequence[str]) -> tuple[str, ...]
     """The places held out for validation: those whose names hash lowest."""
     if config.split != "hash" or not config.val_share:
         return ()
-    places = sorted(
-        {_place(name) for name in names},
-        key=lambda place: hashlib.sha256(place.encode()).hexdigest(),
-    )
+    places = hash_order(_place(name) for name in names)
     if len(places) < 2:
         return ()  # there must be something to train on
     return tuple(sorted(places[: max(1, round(config.val_share * len(places)))]))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from geomtp.checkpoints import replacing
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.label_figures import Example, LabelFigures, figures_of
 from geomtp.labels.label_pictures import picture_of
@@ -63,18 +63,12 @@ def write_report(
             for name, examples in figures.examples.items()
         },
     }
-    _write(out / "report.json", json.dumps(content, indent=1, ensure_ascii=False))
-    _write(out / "report.html", _page(store, figures, report, bad))
+    page = _page(store, figures, report, bad)
+    with replacing(out / "report.json") as part:
+        part.write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
+    with replacing(out / "report.html") as part:
+        part.write_text(page, "utf-8")
     return f"report: {out / 'report.html'}"
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, "utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _page(

@@ -117,9 +117,7 @@ def rle_of_part(mask: NDArray[np.bool_], corner_xy: tuple[int, int], size_hw: Si
     breaks = np.flatnonzero(np.diff(pixels) != 1)
     starts = pixels[np.concatenate([[0], breaks + 1])] if len(pixels) else pixels
     ends = pixels[np.concatenate([breaks, [len(pixels) - 1]])] + 1 if len(pixels) else pixels
-    edges = np.stack([starts, ends], axis=1).reshape(-1)
-    counts = np.diff(np.concatenate([[0], edges, [height * width]]))
-    return rle_from_counts(counts[:-1] if counts[-1] == 0 and len(counts) > 1 else counts)
+    return _rle_of_edges(np.stack([starts, ends], axis=1).reshape(-1), height * width)
 
 
 def rle_in_window(rle: bytes, window_xyxy: WindowXYXY, size_hw: SizeHW) -> bytes:
@@ -138,5 +136,10 @@ def rle_in_window(rle: bytes, window_xyxy: WindowXYXY, size_hw: SizeHW) -> bytes
     # A run that reaches the bottom goes on in the next column: there the two are one.
     joined = 2 * np.flatnonzero(edges[1:-1:2] == edges[2::2]) + 1
     edges = np.delete(edges, np.concatenate([joined, joined + 1]))
-    counts = np.diff(np.concatenate([[0], edges, [height * width]]))
+    return _rle_of_edges(edges, height * width)
+
+
+def _rle_of_edges(edges: Counts, pixels: int) -> bytes:
+    """The run-length of a mask of so many ``pixels``, from the numbers where its runs change."""
+    counts = np.diff(np.concatenate([[0], edges, [pixels]]))
     return rle_from_counts(counts[:-1] if counts[-1] == 0 and len(counts) > 1 else counts)

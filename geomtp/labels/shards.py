@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geomtp.checkpoints import replacing
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.reports import ReadNotes
 from geomtp.labels.store_format import SCHEMA, check_row, pa, row_columns
@@ -45,14 +45,13 @@ def write_shard(
         check_row(row, class_count)
     about = json.dumps({"notes": notes.content(), "bad": [list(entry) for entry in bad]})
     schema = SCHEMA.with_metadata({_ABOUT: about.encode()})
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as file:
-            columns = [row_columns(row) for row in rows]
-            file.write_batch(pa.RecordBatch.from_pylist(columns, schema=schema))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    batch = pa.RecordBatch.from_pylist([row_columns(row) for row in rows], schema=schema)
+    with (
+        replacing(path) as part,
+        pa.OSFile(str(part), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as file,
+    ):
+        file.write_batch(batch)
 
 
 def read_shard(path: Path) -> Shard | None:

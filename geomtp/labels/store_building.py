@@ -137,11 +137,13 @@ def labels_of(
     """
     size_hw = annotations.size_hw
     objects = tuple(_usable(annotations.objects, annotations, info.classes, notes))
+    rboxes = rotated_boxes(objects, size_hw)
     if annotations.instances is not None:
         instances = tuple(_usable(annotations.instances, annotations, info.classes, notes))
+        instance_rboxes = rotated_boxes(instances, size_hw)
         segmenter = PolygonSegmenter()  # these come with their masks
     else:
-        instances = objects
+        instances, instance_rboxes = objects, rboxes
     columns: dict[str, Any] = {}
     boxes: Sequence[tuple[float, float, float, float]]
     if segmenter is None:
@@ -149,7 +151,7 @@ def labels_of(
     else:
         to_segment = dataclasses.replace(annotations, objects=instances)
         masks = segmenter.segment(info.image_root / annotations.image, to_segment)
-        columns = _mask_columns(masks, rotated_boxes(instances, size_hw), size_hw, making)
+        columns = _mask_columns(masks, instance_rboxes, size_hw, making)
         found = [rle_box(rle, size_hw) for rle in columns["rles"]]
         for item, box in zip(instances, found, strict=True):
             if box is None:
@@ -166,7 +168,7 @@ def labels_of(
         split=split,
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         box_labels=_ids(instances, info.classes),
-        rboxes=_rounded(rotated_boxes(objects, size_hw)),
+        rboxes=_rounded(rboxes),
         rbox_labels=_ids(objects, info.classes),
         semantic=annotations.semantic,
         **columns,

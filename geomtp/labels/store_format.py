@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,8 @@ def check_row(labels: ImageLabels, class_count: int) -> None:
 def row_columns(labels: ImageLabels) -> dict[str, Any]:
     """One row by column name, as ``SCHEMA`` wants it."""
 
-    def rows(array: NDArray[Any] | None) -> list[Any] | None:
-        return None if array is None else list(array)
+    def rows(entries: Iterable[Any] | None) -> list[Any] | None:
+        return None if entries is None else list(entries)
 
     return {
         "image": labels.image,
@@ -107,16 +108,16 @@ def row_columns(labels: ImageLabels) -> dict[str, Any]:
         "split": SPLITS.index(labels.split),
         "boxes": rows(labels.boxes),
         "box_labels": rows(labels.box_labels),
-        "rles": None if labels.rles is None else list(labels.rles),
+        "rles": rows(labels.rles),
         "rboxes": rows(labels.rboxes),
         "rbox_labels": rows(labels.rbox_labels),
         "semantic": labels.semantic,
         "scene_class": labels.scene_class,
         "scores": rows(labels.scores),
         "flags": None if labels.flags is None else [list(words) for words in labels.flags],
-        "prompts": None if labels.prompts is None else list(labels.prompts),
+        "prompts": rows(labels.prompts),
         "coverage": rows(labels.coverage),
-        "raw_rles": None if labels.raw_rles is None else list(labels.raw_rles),
+        "raw_rles": rows(labels.raw_rles),
     }
 
 

@@ -114,10 +114,15 @@ def _window(row: Sequence[int]) -> WindowXYXY:
     return (x1, y1, x2, y2)
 
 
+def tile_stem(image: str) -> str:
+    """What the paths of all tiles of an image begin with: its own without the suffix."""
+    return str(PurePosixPath(image).with_suffix(""))
+
+
 def tile_name(image: str, window_xyxy: WindowXYXY) -> str:
     """The path of a tile: that of the image with ``__size__x___y`` and the suffix ``.tif``."""
     x1, y1, x2, _ = window_xyxy
-    return f"{PurePosixPath(image).with_suffix('')}__{x2 - x1}__{x1}___{y1}.tif"
+    return f"{tile_stem(image)}__{x2 - x1}__{x1}___{y1}.tif"
 
 
 def objects_in_windows(

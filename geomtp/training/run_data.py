@@ -15,7 +15,7 @@ from geomtp.data.mixing import StepSampler, batch_shares, train_loader
 from geomtp.data.transforms import EvalTransform, TrainTransform
 from geomtp.labels import DoubtRule, LabelStore
 from geomtp.model import ModelConfig, SourceConfig
-from geomtp.training.configs import PretrainMTP, SourceRun
+from geomtp.training.configs import PretrainMTP
 from geomtp.types import Batch
 
 
@@ -66,7 +66,7 @@ def datasets(
     )
     found = {}
     for name, store in stores.items():
-        part = store.subset(split)
+        source, part = config.sources[name], store.subset(split)
         if len(part) == 0:
             if training:
                 raise ValueError(
@@ -81,15 +81,9 @@ def datasets(
             skip_bad=config.skip_bad,
             mean=config.mean,
             std=config.std,
-            doubt=_doubt(config.sources[name]) if training else None,
+            doubt=DoubtRule(source.least_score, source.without_flags) if training else DoubtRule(),
         )
     return found
-
-
-def _doubt(source: SourceRun) -> DoubtRule | None:
-    if not source.least_score and not source.without_flags:
-        return None
-    return DoubtRule(source.least_score, source.without_flags)
 
 
 class MixedData(LightningDataModule):

@@ -211,7 +211,7 @@ def test_a_killed_process_loses_no_image(scenes, processes):
     result = generate(config_of(scenes, source="a", processes=2), silent)
     assert 4 <= result.labelled <= 7
     assert_same_stores(result.store, want)
-    assert not list((scenes / "store").rglob("*.partial"))
+    assert not list((scenes / "store").rglob("*.part*"))
 
 
 def test_changed_settings_are_refused(scenes, monkeypatch):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
+
+from geomtp.labels.hash_order import hash_order
 
 
 def held_out(places: Iterable[str], share: float) -> frozenset[str]:
@@ -12,5 +13,5 @@ def held_out(places: Iterable[str], share: float) -> frozenset[str]:
     Whole places are held out, so that no validation image overlaps or neighbours training images of
     the same place. The choice depends on the set of names only.
     """
-    distinct = sorted(set(places), key=lambda place: hashlib.sha256(place.encode()).hexdigest())
+    distinct = hash_order(places)
     return frozenset(distinct[: max(1, round(share * len(distinct)))])
