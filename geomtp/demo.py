@@ -20,7 +20,7 @@ FIGURES = {
     "rotated/ap50": "rotated AP50",
 }
 QUICK = (
-    *("--steps", "80", "--image_size", "128", "--batch_size", "6"),
+    *("--steps", "80", "--image_size", "128", "--batch_size", "3"),
     *("--validation_limit", "4", "--pictures", "1"),
 )
 
