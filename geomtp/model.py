@@ -60,6 +60,7 @@ class ModelConfig:
     - proposals, rois: how many proposals of an image are looked at per level and kept, and how
       many regions of it a step trains on; None: as the reference (2000 or 1000, and 512)
     - anchor_scale: side of the smallest anchors, in cells of 4 px
+    - rotated_looks: how often the rotated detector corrects a box when predicting
     - reference_box_targets: the reference's mistake in instance box regression (quirk 16)
     - reference_statistics: batch norms share their running statistics over all sources
     """
@@ -75,6 +76,7 @@ class ModelConfig:
     proposals: int | None = None
     rois: int | None = None
     anchor_scale: float = 8.0
+    rotated_looks: int = 1
     reference_box_targets: bool = False
     reference_statistics: bool = False
 
@@ -253,6 +255,7 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
             num_classes=num_classes,
             channels=config.detector_channels,
             fc_channels=config.fc_channels,
+            looks=config.rotated_looks,
             proposals=_proposals(oriented_rcnn.PROPOSALS, config),
             roi_sampler=_sampler(config.rois),
         )

@@ -68,7 +68,8 @@ class TrainTransform(Transform):
     - reference_filtering: the objects that the paper's code keeps (``objects.KeepRule``)
     - reference_photometric: the colours of the paper's code (``photometric.distort_reference``)
     - resize_relative_to: "crop": the image's long side becomes r · size_px, whatever its size (the
-      paper); "image": the image is zoomed by r, for small objects in large images
+      paper); "image": the image is zoomed by r, for small objects in large images, and views lie
+      at its borders as often as the pixels there are its share
     - visible_fraction: how much of a box must be seen if its centre is not (``filtering``)
 
     A view that lost all objects of its image is drawn anew, up to ten times, and then stays as it
@@ -134,9 +135,17 @@ class TrainTransform(Transform):
         else:
             resized_hw = _scaled(image_hw, ratio)
         height, width = (min(self.size_px, side) for side in resized_hw)
-        y1 = int(rng.integers(resized_hw[0] - height + 1))
-        x1 = int(rng.integers(resized_hw[1] - width + 1))
+        y1 = self._start(resized_hw[0], height, rng)
+        x1 = self._start(resized_hw[1], width, rng)
         return ViewParameters(image_hw, flip, resized_hw, (x1, y1, x1 + width, y1 + height))
+
+    def _start(self, resized: int, seen: int, rng: np.random.Generator) -> int:
+        """Where a view ``seen`` pixels long of an axis ``resized`` pixels long begins."""
+        if self.resize_relative_to == "crop":
+            return int(rng.integers(resized - seen + 1))
+        # Any pixel is as likely in the middle, and then the view moves inside: were the start drawn
+        # evenly, the borders of images much larger than views would hardly ever be seen.
+        return min(max(int(rng.integers(resized)) - seen // 2, 0), resized - seen)
 
     def _distorted(
         self,

@@ -36,7 +36,12 @@ PROPOSALS = ProposalRules(per_level_train=2000, per_level_test=2000, nms_iou=0.8
 
 
 class OrientedRCNN(TwoStageDecoder):
-    """Rotated boxes and classes of objects; the parameters are those of ``MaskRCNN``."""
+    """Rotated boxes and classes of objects; the parameters are those of ``MaskRCNN``.
+
+    - looks: how often each region is classified and corrected when predicting. The second look is
+      at the box that the first one found, and its scores count: proposals need not be good
+      (iterative regression, Cascade R-CNN, arXiv 1712.00726). 1 as the reference.
+    """
 
     trunk: OrientedRCNNTrunk
 
@@ -50,12 +55,16 @@ class OrientedRCNN(TwoStageDecoder):
         score_threshold: float = 0.05,
         nms_iou: float = 0.1,
         max_detections: int = 2000,
+        looks: int = 1,
         proposals: ProposalRules = PROPOSALS,
         rpn_sampler: Sampler = RPN_SAMPLER,
         roi_sampler: Sampler = ROI_SAMPLER,
     ) -> None:
         super().__init__()
+        if looks < 1:
+            raise ValueError(f"looks must be at least 1, found {looks}")
         self.num_classes = dict(num_classes)
+        self.looks = looks
         self.score_threshold = score_threshold
         self.nms_iou = nms_iou
         self.max_detections = max_detections
@@ -121,16 +130,24 @@ class OrientedRCNN(TwoStageDecoder):
         source: str,
         output_hw: SizeHW,
     ) -> Predictions:
-        first = torch.zeros(len(proposals), device=proposals.device)
-        logits, deltas = self._classified(pyramid, as_rois(proposals, first), source)
-        scores = logits.softmax(dim=-1)[:, :-1]
-        boxes = ROI_CODER.decode(proposals, deltas, size_hw)
+        boxes, scores = self._looked_at(pyramid, proposals, size_hw, source)
+        for _ in range(self.looks - 1):
+            boxes = boxes[(scores > self.score_threshold).any(dim=-1)]
+            boxes, scores = self._looked_at(pyramid, boxes, size_hw, source)
         region, label = torch.nonzero(scores > self.score_threshold, as_tuple=True)
         boxes, scores = boxes[region], scores[region, label]
         kept = rotated_nms(boxes, scores, self.nms_iou, label)[: self.max_detections]
         scale_xy = (output_hw[1] / size_hw[1], output_hw[0] / size_hw[0])
         boxes = boxes[kept] if output_hw == size_hw else rescale(boxes[kept], scale_xy)
         return Predictions(rboxes=boxes, rbox_scores=scores[kept], rbox_labels=label[kept])
+
+    def _looked_at(
+        self, pyramid: FeaturePyramid, boxes: Tensor, size_hw: SizeHW, source: str
+    ) -> tuple[Tensor, Tensor]:
+        """The boxes (N, 5) of one image corrected, and their scores (N, K), 0…1."""
+        image = torch.zeros(len(boxes), device=boxes.device)
+        logits, deltas = self._classified(pyramid, as_rois(boxes, image), source)
+        return ROI_CODER.decode(boxes, deltas, size_hw), logits.softmax(dim=-1)[:, :-1]
 
     def official_keys(self, source_numbers: Mapping[str, int]) -> dict[str, str]:
         """Our keys and those of the pretraining framework."""

@@ -55,6 +55,8 @@ class PretrainMTP:
         rois: regions of an image that a step trains on; by default as the reference (512).
         anchor_scale: side of the smallest anchors of the two detectors, in cells of 4 px; objects
             much smaller than that (32 px at 8) are hardly proposed.
+        rotated_looks: how often the rotated detector corrects a box when predicting; a second look
+            helps where training is short and proposals are coarse.
         batch_size: images per step and process, over all sources.
         mixing: how the sources share a batch: equally, by their sizes, or by their weights.
         resize_range: zoom of the training views is drawn from this range.
@@ -113,6 +115,7 @@ class PretrainMTP:
     proposals: int | None = None
     rois: int | None = None
     anchor_scale: float = 8.0
+    rotated_looks: int = 1
     batch_size: int = 3
     mixing: Literal["avg", "ratio", "weights"] = "avg"
     resize_range: tuple[float, float] = (0.5, 2.0)

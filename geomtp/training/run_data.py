@@ -44,6 +44,7 @@ def model_config_of(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> Mo
         proposals=config.proposals,
         rois=config.rois,
         anchor_scale=config.anchor_scale,
+        rotated_looks=config.rotated_looks,
         reference_box_targets=config.reference_box_targets,
         reference_statistics=config.reference_statistics,
     )

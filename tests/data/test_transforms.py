@@ -90,6 +90,18 @@ def test_draws_relative_to_the_image():
         assert abs(view.resized_hw[1] / view.resized_hw[0] - 5 / 3) < 1e-3
 
 
+def test_borders_of_large_images_are_seen():
+    rng = np.random.default_rng(0)
+    transform = TrainTransform(128, (1.0, 1.0), resize_relative_to="image", flip=False)
+    seen = np.zeros((512, 640))
+    for _ in range(2000):
+        x1, y1, x2, y2 = transform.draw((512, 640), rng).crop_xyxy
+        seen[y1:y2, x1:x2] += 1
+    # Along a side, 64 of its pixels bring the view to its end, 128 leave a pixel in the middle seen.
+    assert abs(seen[0, 0] / 2000 - 64 / 512 * 64 / 640) < 0.006
+    assert abs(seen[256, 320] / 2000 - 128 / 512 * 128 / 640) < 0.03
+
+
 def test_sizes_that_fit():
     assert fitted((1024, 1024), 448) == (448, 448)
     assert fitted((600, 800), 400) == (300, 400)
@@ -98,14 +110,14 @@ def test_sizes_that_fit():
 
 
 def one_object_store(folder) -> tuple[ImageLabels, StoreInfo]:
-    """A small object in the corner of an image that is four views wide."""
+    """A small object in the corner of an image that is eight views wide."""
     rng = np.random.default_rng(0)
-    Image.fromarray(smooth_image((64, 256), rng)).save(folder / "a.png")
-    labels = random_labels("a.png", (64, 256), 1, rng)
+    Image.fromarray(smooth_image((64, 512), rng)).save(folder / "a.png")
+    labels = random_labels("a.png", (64, 512), 1, rng)
     rboxes = np.array([[10, 32, 12, 8, 0]], np.float32)
     from geomtp.geometry import encode_rle, masks_from_rboxes
 
-    masks = masks_from_rboxes(torch.from_numpy(rboxes), (64, 256))
+    masks = masks_from_rboxes(torch.from_numpy(rboxes), (64, 512))
     return (
         dataclasses.replace(
             labels,
@@ -125,7 +137,7 @@ def test_views_without_objects_are_drawn_anew(reference, tmp_path):
     )
     views = [transform(labels, info, TASKS, np.random.default_rng(i)) for i in range(40)]
     found = [len(targets.boxes) for _, targets in views]
-    # One draw finds it with probability 16 / 193 or less, ten draws with 0.42 to 0.6.
+    # One draw finds it with probability 32 / 512 to 48 / 512, ten draws with 0.48 to 0.63.
     assert 12 <= sum(found) <= 36
     negatives = [targets for _, targets in views if len(targets.boxes) == 0]
     assert all(len(targets.rboxes) == 0 for targets in negatives)

@@ -130,3 +130,21 @@ def test_predictions_scale_to_the_size_asked_for():
     larger = decoder.predict(pyramid, [(64, 64)] * 2, "town", [(128, 128)] * 2)
     torch.testing.assert_close(larger[1].rboxes[:, :4], plain[1].rboxes[:, :4] * 2)
     torch.testing.assert_close(larger[1].rboxes[:, 4], plain[1].rboxes[:, 4])
+
+
+def test_a_second_look_is_a_first_look_at_the_boxes_found():
+    case = GoldenCase.read("oriented_rcnn_small")
+    decoder = reference_decoder(case).eval()
+    decoder.score_threshold = 0.0
+    with torch.no_grad():
+        pyramid = decoder.trunk.neck(pyramid_of(case)).of_images(0, 1)
+        proposals = torch.rand(20, 5, generator=torch.Generator().manual_seed(0)) * 20 + 20
+        once, _ = decoder._looked_at(pyramid, proposals, SIZES_HW[0], "sota")
+        want = decoder._predict_image(pyramid, once, SIZES_HW[0], "sota", SIZES_HW[0])
+        decoder.looks = 2
+        found = decoder._predict_image(pyramid, proposals, SIZES_HW[0], "sota", SIZES_HW[0])
+    assert torch.equal(found.rboxes, want.rboxes)
+    assert torch.equal(found.rbox_scores, want.rbox_scores)
+    assert len(want.rboxes) > 0
+    with pytest.raises(ValueError, match="looks must be at least 1, found 0"):
+        OrientedRCNN(in_channels=(8,) * 4, num_classes={"sota": 1}, looks=0)
