@@ -97,7 +97,7 @@ def test_borders_of_large_images_are_seen():
     for _ in range(2000):
         x1, y1, x2, y2 = transform.draw((512, 640), rng).crop_xyxy
         seen[y1:y2, x1:x2] += 1
-    # Along a side, 64 of its pixels bring the view to its end, 128 leave a pixel in the middle seen.
+    # Of an axis, 64 pixels bring the view to its end, and 128 show the pixel in the middle.
     assert abs(seen[0, 0] / 2000 - 64 / 512 * 64 / 640) < 0.006
     assert abs(seen[256, 320] / 2000 - 128 / 512 * 128 / 640) < 0.03
 
