@@ -269,10 +269,11 @@ def pretrain(words: Sequence[str]) -> int:
         print(f"\n{parser.epilog}")
         return 0
     config = fill(PretrainMTP, words[1:], program)
-    from geomtp.training.mtp import pretrain_mtp, story_of
+    from geomtp.training.mtp import pretrain_mtp
+    from geomtp.training.run import story_of
 
     result = pretrain_mtp(config)
-    print(story_of(result))
+    print(story_of(result, program))
     return INTERRUPTED if result.stopped else 0
 
 

@@ -58,6 +58,11 @@ class RunFolder:
         return self.path / "encoder.safetensors"
 
     @property
+    def scores(self) -> Path:
+        """The scores of the last validation, of single classes too, as JSON."""
+        return self.path / "scores.json"
+
+    @property
     def stores(self) -> Path:
         """Label stores that were made for this run."""
         return self.path / "stores"

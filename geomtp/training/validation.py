@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from geomtp.checkpoints import save_weights
+from geomtp.checkpoints import replacing, save_weights
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.inference.evaluate import evaluate
@@ -22,7 +23,14 @@ from geomtp.training.pictures import contact_sheet, displayable, save_picture
 from geomtp.training.run_folder import RunFolder
 from geomtp.types import Batch
 
-HEADLINES = ("semantic/miou", "box/ap50", "mask/ap50", "rotated/ap50")
+HEADLINES = (
+    "semantic/miou",
+    "box/ap50",
+    "mask/ap50",
+    "rotated/ap50",
+    "scene/accuracy",
+    "change/f1",
+)
 """The figures that are printed, and whose mean decides which model is best."""
 
 Scores = dict[str, dict[str, float]]
@@ -154,6 +162,8 @@ class Validation(Callback):
     def _write(self, model: MultiTaskModel, headline: float, step: int) -> None:
         save(model, self.folder.model)
         save_encoder(model, self.folder)
+        with replacing(self.folder.scores) as part:
+            part.write_text(json.dumps(_json_scores(self.scores, step), indent=1) + "\n", "utf-8")
         if headline > self.best:
             save(model, self.folder.best)
         if self.pictures:
@@ -167,6 +177,15 @@ class Validation(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
         self.best = state_dict["best"]
+
+
+def _json_scores(scores: Scores, step: int) -> dict[str, Any]:
+    """The step and the scores by source; what is not defined is null."""
+    known = {
+        source: {name: None if math.isnan(v) else v for name, v in values.items()}
+        for source, values in scores.items()
+    }
+    return {"step": step, "scores": known}
 
 
 def save_encoder(model: MultiTaskModel, folder: RunFolder) -> None:
