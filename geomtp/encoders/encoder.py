@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geomtp.types import FeaturePyramid
+from geomtp.types import FeaturePyramid, SizeHW
 
 
 class Encoder(nn.Module, ABC):
@@ -34,10 +34,11 @@ class Encoder(nn.Module, ABC):
         """
 
 
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+def pad_to_multiple(images: Tensor, multiple: int | SizeHW) -> Tensor:
     """``images`` (B, C, H, W) padded right and bottom with zeros to multiples of ``multiple``."""
+    rows, columns = (multiple, multiple) if isinstance(multiple, int) else multiple
     height, width = images.shape[-2:]
-    below, right = -height % multiple, -width % multiple
+    below, right = -height % rows, -width % columns
     if below == 0 and right == 0:
         return images
     return F.pad(images, (0, right, 0, below))

@@ -1,4 +1,4 @@
-"""Any model of timm with maps of strides 4, 8, 16, 32, and any plain ViT of patch 16, as encoder.
+"""Any model of timm as encoder, hierarchical or plain, whose maps come in powers of two.
 
 timm: https://github.com/huggingface/pytorch-image-models (Wightman 2019).
 """
@@ -6,6 +6,7 @@ timm: https://github.com/huggingface/pytorch-image-models (Wightman 2019).
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -14,16 +15,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from geomtp.encoders.encoder import Encoder, pad_to_multiple
+from geomtp.encoders.timm_levels import STRIDES, LevelPlan, LevelsOfMaps, plan_levels
 from geomtp.encoders.timm_models import (
-    STRIDES,
     build_timm_model,
     drop_modules,
     layers_of_parameters,
-    level_indices,
     pruned,
     recompute_activations,
 )
-from geomtp.encoders.vit_rvsa import PATCH_PX, ViTPyramid, adapt_channels
+from geomtp.encoders.vit_rvsa import adapt_channels
 from geomtp.types import FeaturePyramid, SizeHW
 
 SIZE_MULTIPLE = STRIDES[-1]
@@ -32,14 +32,19 @@ SIZE_MULTIPLE = STRIDES[-1]
 class TimmEncoder(Encoder):
     """A model of timm without what follows its last feature map, by the name that timm gives it.
 
-    Models that halve their maps step by step give those of strides 4, 8, 16, 32; plain vision
-    transformers of patch 16 the outputs of 4 evenly spread blocks, through the same small pyramid
-    as ViT + RVSA. Each level is normalised over its channels. The weights keep timm's names, so
-    files of timm can be imported.
+    Models that halve their maps step by step give those of strides 4, 8, 16, 32; where one is
+    missing, the next coarser map is brought to it by transposed convolutions. Plain vision
+    transformers give the outputs of 4 evenly spread blocks, through the same small pyramid as
+    ViT + RVSA. Patches of 14 px stand for 16 px: images are resized by 14/16 for them. Each level
+    is normalised over its channels. The weights keep timm's names, so files of timm can be
+    imported.
 
-    - image_size: side (or height and width) of the images that position tables are made for; other
-      sizes work too. A few models are bound to one size (CoAtNet, MaxViT, BEiT …): they see other
-      images in tiles of ``image_size``, padded with zeros
+    - image_size: side (or height and width) of the images that position tables and windows are made
+      for; other sizes work too. Models whose windows must divide the image (MaxViT, HaloNet) see it
+      padded with zeros to multiples of ``image_size``; the few that are bound to one size (CoAtNet,
+      BEiT, CaiT …) see it in tiles of ``image_size``
+    - out_blocks: the four blocks (from 0) of a plain transformer that make the levels; the last
+      one four times is ViTDet's pyramid
     - drop_path: probability of skipping a branch of the last block
     - activation_checkpointing: recompute blocks in the backward pass, to save memory
     - download: load timm's pretrained weights, from its cache or the network; random ones otherwise
@@ -54,6 +59,7 @@ class TimmEncoder(Encoder):
         model: str,
         image_size: int | SizeHW,
         in_channels: int = 3,
+        out_blocks: tuple[int, ...] | None = None,
         drop_path: float = 0.0,
         activation_checkpointing: bool = False,
         download: bool = False,
@@ -64,23 +70,18 @@ class TimmEncoder(Encoder):
         self.in_channels = in_channels
         self.tile_hw = _rounded_up(size_hw)
         self.tiled = False
-        built = build_timm_model(
-            model,
-            pretrained=download,
-            in_chans=in_channels,
-            img_size=self.tile_hw,
-            drop_path_rate=drop_path,
-        )
-        reductions = [info["reduction"] for info in built.feature_info]
-        self.plain = len(set(reductions)) == 1
-        indices = level_indices(model, reductions)
-        self.out_channels = tuple(built.feature_info[i]["num_chs"] for i in indices)
+        self.multiple_hw = (SIZE_MULTIPLE, SIZE_MULTIPLE)
+        built, plan = self._built(out_blocks, in_channels, drop_path, download)
+        self.plan = plan
+        self.out_channels = tuple(built.feature_info[i]["num_chs"] for i in plan.indices)
         self.strides = STRIDES
         whole = set(built.state_dict())
-        self.indices = pruned(built, indices)
+        wanted = sorted(set(plan.indices))
+        self.indices = pruned(built, wanted)
+        self._places = [wanted.index(index) for index in plan.indices]
         self.model = built
-        self.pyramid = ViTPyramid(self.out_channels[0]) if self.plain else None
-        self._choose_tiling()
+        self.pyramid = LevelsOfMaps(self.out_channels, plan.strides)
+        self._choose_sizes()
         drop_modules(built, self._unused_parameters())
         self._pruned = whole - set(built.state_dict())
         if activation_checkpointing:
@@ -88,11 +89,36 @@ class TimmEncoder(Encoder):
         self._layers = layers_of_parameters(built, self.indices)
         self.num_layers = max(self._layers.values())
 
+    def _built(
+        self,
+        out_blocks: tuple[int, ...] | None,
+        in_channels: int,
+        drop_path: float,
+        download: bool,
+    ) -> tuple[Any, LevelPlan]:
+        """The model of timm and which of its maps are used."""
+
+        def build(size_hw: SizeHW) -> Any:
+            return build_timm_model(
+                self.name,
+                pretrained=download,
+                in_chans=in_channels,
+                img_size=size_hw,
+                drop_path_rate=drop_path,
+            )
+
+        built = build(self.tile_hw)
+        reductions = [info["reduction"] for info in built.feature_info]
+        plan = plan_levels(self.name, reductions, out_blocks)
+        if plan.scale != 1:  # its tables are for images of that size: known only now
+            built = build(_scaled(self.tile_hw, plan.scale))
+        return built, plan
+
     def forward(self, images: Tensor) -> FeaturePyramid:
         """Levels (B, C_i, ⌈H / stride⌉, ⌈W / stride⌉) of images (B, C, H, W)."""
         height, width = images.shape[-2:]
         # Channels last: convolutions, depthwise ones above all, take half the time on CPUs so.
-        images = pad_to_multiple(images, SIZE_MULTIPLE).contiguous(
+        images = pad_to_multiple(images, self.multiple_hw).contiguous(
             memory_format=torch.channels_last
         )
         maps = self._maps_by_tiles(images) if self.tiled else self._maps(images)
@@ -103,17 +129,18 @@ class TimmEncoder(Encoder):
         return FeaturePyramid(levels, STRIDES)
 
     def _maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        if self.plan.scale != 1:
+            size_hw = _scaled((images.shape[-2], images.shape[-1]), self.plan.scale)
+            images = nn.functional.interpolate(images, size_hw, mode="bilinear", antialias=True)
         maps = self.model.forward_intermediates(
             images, indices=self.indices, intermediates_only=True
         )
-        return self.pyramid(tuple(maps)) if self.pyramid else tuple(maps)
+        return self.pyramid([maps[place] for place in self._places])
 
     def _maps_by_tiles(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The maps of each tile, put together; only what fills the last tiles is padded."""
+        """The maps of each tile, put together."""
         height, width = self.tile_hw
-        rows, columns = -(-images.shape[-2] // height), -(-images.shape[-1] // width)
-        below, right = rows * height - images.shape[-2], columns * width - images.shape[-1]
-        images = nn.functional.pad(images, (0, right, 0, below))
+        rows, columns = images.shape[-2] // height, images.shape[-1] // width
         tiles = images.unflatten(2, (rows, height)).unflatten(4, (columns, width))
         # (B, C, rows, height, columns, width) to (B · rows · columns, C, height, width)
         tiles = tiles.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
@@ -123,17 +150,20 @@ class TimmEncoder(Encoder):
             levels.append(split.flatten(4, 5).flatten(2, 3))  # (B, C_i, rows · h, columns · w)
         return tuple(levels)
 
-    def _choose_tiling(self) -> None:
-        """Find out whether images of any size pass; else whether those of ``tile_hw`` do."""
+    def _choose_sizes(self) -> None:
+        """Find out whether images of any size pass, those of multiples, or those of one size."""
         height, width = self.tile_hw
-        self.tiled = self._refusal((height + 32, width + 64)) is not None
-        if not self.tiled:
+        if self._refusal((height + 32, width + 64)) is None:
             return
+        self.multiple_hw = self.tile_hw
+        if self._refusal((2 * height, 3 * width)) is None:
+            return
+        self.tiled = True
         if refusal := self._refusal(self.tile_hw):
             usual_hw = "×".join(map(str, self.model.pretrained_cfg["input_size"][1:]))
             raise ValueError(
                 f"timm's {self.name} cannot be an encoder for image_size {height}×{width} "
-                f"({refusal}); try its own size, {usual_hw}, or another model"
+                f"({refusal}); its own size, {usual_hw}, may do, or else another model"
             )
 
     @torch.no_grad()
@@ -195,7 +225,7 @@ class TimmEncoder(Encoder):
             channels = self.get_parameter(key).shape[1]
             # stems that fold pixels into channels are left as they are
             return adapt_channels(tensor, channels) if channels == self.in_channels else tensor
-        if key == "model.pos_embed" and self.plain and tensor.ndim == 3:
+        if key == "model.pos_embed" and self.plan.plain and tensor.ndim == 3:
             return self._positions(tensor, self.get_parameter(key))
         if key.endswith("relative_position_bias_table"):
             window: Any = self.get_submodule(key.rpartition(".")[0]).window_size
@@ -204,7 +234,7 @@ class TimmEncoder(Encoder):
 
     def _positions(self, table: Tensor, own: Tensor) -> Tensor:
         """``table`` (1, prefix + square grid, D) for our grid; as it is where it is not square."""
-        rows, columns = (side // PATCH_PX for side in self.tile_hw)
+        rows, columns = (side // self.plan.strides[0] for side in self.tile_hw)
         prefix = own.shape[1] - rows * columns
         cells = table.shape[1] - prefix
         if table.shape == own.shape or cells < 1 or math.isqrt(cells) ** 2 != cells:
@@ -259,6 +289,11 @@ def _without_values(module: nn.Module) -> dict[str, Tensor]:
             shape = shapes.setdefault(id(tensor), tensor.detach().to("meta"))
             named[f"{path}.{name}".removeprefix(".")] = shape
     return named
+
+
+def _scaled(size_hw: SizeHW, scale: Fraction) -> SizeHW:
+    """A size that the model sees; whole, as scales are of 8ths or 16ths and sizes of 32nds."""
+    return int(size_hw[0] * scale), int(size_hw[1] * scale)
 
 
 def _rounded_up(size_hw: SizeHW) -> SizeHW:

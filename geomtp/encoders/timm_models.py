@@ -10,10 +10,7 @@ import timm
 from timm.models import group_parameters
 from torch import nn
 
-from geomtp.encoders.vit_rvsa import PATCH_PX
 from geomtp.types import SizeHW
-
-STRIDES = (4, 8, 16, 32)
 
 
 @runtime_checkable
@@ -76,24 +73,6 @@ def build_timm_model(model: str, *, pretrained: bool, img_size: SizeHW, **option
         if name not in optional and options[name] != default:
             raise ValueError(f"timm's {model} has no {name}; leave it at {default}")
     return built
-
-
-def level_indices(model: str, reductions: list[int]) -> list[int]:
-    """Which of a model's feature maps make the four levels. Raises ValueError."""
-    if len(set(reductions)) == 1:
-        if reductions[0] != PATCH_PX or len(reductions) < 4:
-            raise ValueError(
-                f"{model} has {len(reductions)} maps, all of stride {reductions[0]}: of such plain "
-                f"models only those of stride {PATCH_PX} with 4 blocks or more can be encoders"
-            )
-        return [(level + 1) * len(reductions) // 4 - 1 for level in range(4)]
-    if missing := [stride for stride in STRIDES if stride not in reductions]:
-        raise ValueError(
-            f"{model} has feature maps of strides {', '.join(map(str, reductions))}, but the "
-            f"decoders need {', '.join(map(str, STRIDES))}: {missing[0]} is missing"
-        )
-    last = {stride: index for index, stride in enumerate(reductions)}
-    return [last[stride] for stride in STRIDES]
 
 
 def pruned(built: Any, indices: list[int]) -> list[int]:
