@@ -250,29 +250,51 @@ def labels_report(words: Sequence[str]) -> int:
 
 
 def pretrain(words: Sequence[str]) -> int:
-    """Pretraining: `mtp`, multi-task."""
-    stages = ("mtp",)
+    """Pretraining: `mae`, masked autoencoding of images without labels; `mtp`, multi-task."""
     parser = argparse.ArgumentParser(
         prog="geomtp pretrain",
         description=pretrain.__doc__,
         epilog="example: geomtp pretrain mtp --config real_small --data DATA --out runs/first",
     )
-    parser.add_argument("stage", choices=stages)
-    if not words or words[0] not in stages:
+    parser.add_argument("stage", choices=PRETRAIN_VERBS)
+    if not words or words[0] not in PRETRAIN_VERBS:
         parser.parse_args(list(words))
+    return PRETRAIN_VERBS[words[0]](words[1:])
+
+
+def pretrain_mae(words: Sequence[str]) -> int:
+    """Masked autoencoding of images without labels."""
+    from geomtp.recipes.filling import fill, parser_of
+    from geomtp.training.mae_config import PretrainMAE
+
+    program = "geomtp pretrain mae"
+    if {"-h", "--help"} & set(words):
+        parser_of(PretrainMAE, program).print_help()
+        print("\nexample: geomtp pretrain mae --config mae_small --data IMAGES --out runs/mae")
+        return 0
+    config = fill(PretrainMAE, words, program)
+    from geomtp.training import mae
+
+    result = mae.pretrain_mae(config)
+    print(mae.story_of(result))
+    return INTERRUPTED if result.stopped else 0
+
+
+def pretrain_mtp(words: Sequence[str]) -> int:
+    """Multi-task pretraining on labelled sources."""
     from geomtp.recipes.filling import fill, parser_of
     from geomtp.training.configs import PretrainMTP
 
     program = "geomtp pretrain mtp"
     if {"-h", "--help"} & set(words):
         parser_of(PretrainMTP, program).print_help()
-        print(f"\n{parser.epilog}")
+        print("\nexample: geomtp pretrain mtp --config real_small --data DATA --out runs/first")
         return 0
-    config = fill(PretrainMTP, words[1:], program)
-    from geomtp.training.mtp import pretrain_mtp
+    config = fill(PretrainMTP, words, program)
+    from geomtp.training import mtp
     from geomtp.training.run import story_of
 
-    result = pretrain_mtp(config)
+    result = mtp.pretrain_mtp(config)
     print(story_of(result, program))
     return INTERRUPTED if result.stopped else 0
 
@@ -347,6 +369,11 @@ EXPORT_FORMATS = "coco, dota, samrs, semantic"
 LABEL_VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "export": labels_export,
     "report": labels_report,
+}
+
+PRETRAIN_VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "mae": pretrain_mae,
+    "mtp": pretrain_mtp,
 }
 
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {

@@ -66,9 +66,9 @@ class MaskedAutoencoder(nn.Module):
         self.activation_checkpointing = activation_checkpointing
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.register_buffer("pos_embed", sin_cos_positions(width, self.grid_hw))
-        self.patch_embed = nn.ModuleDict(
-            {"proj": nn.Conv2d(in_channels, width, PATCH_PX, PATCH_PX)}
-        )
+        projection = nn.Conv2d(in_channels, width, PATCH_PX, PATCH_PX)
+        nn.init.xavier_uniform_(projection.weight.view(width, -1))  # as of a linear layer
+        self.patch_embed = nn.ModuleDict({"proj": projection})
         self.blocks = nn.ModuleList([_block(width, num_heads) for _ in range(depth)])
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
         self.decoder_embed = Linear(width, decoder_width)
@@ -88,8 +88,6 @@ class MaskedAutoencoder(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        projection = self.patch_embed["proj"].weight
-        nn.init.xavier_uniform_(projection.view(len(projection), -1))
         for token in (self.cls_token, self.mask_token):
             nn.init.normal_(token, std=0.02)
 

@@ -17,7 +17,7 @@ WARMUP_START = 1e-6
 
 def parameter_groups(
     model: nn.Module,
-    encoder: Encoder,
+    encoder: Encoder | None,
     *,
     learning_rate: float,
     weight_decay: float,
@@ -26,14 +26,16 @@ def parameter_groups(
     """Groups for AdamW, one per layer and kind; each has ``params``, ``names``, ``lr`` and more.
 
     - encoder: the part of ``model`` whose layers are counted; what is outside learns at the full
-      rate
+      rate; None where there is no layer_decay
     - layer_decay: a layer learns at ``layer_decay`` times the rate of the next one; None: all alike
 
     Vectors, biases and position embeddings are not decayed towards zero. Relative position tables
     are, as in the reference.
     """
-    layers = {id(p): encoder.layer_of(name) for name, p in encoder.named_parameters()}
-    last = encoder.num_layers + 1
+    layers, last = {}, 0
+    if encoder is not None:
+        layers = {id(p): encoder.layer_of(name) for name, p in encoder.named_parameters()}
+        last = encoder.num_layers + 1
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -56,10 +58,12 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups)]
 
 
-def adamw(groups: Iterable[dict[str, Any]]) -> torch.optim.AdamW:
-    """AdamW as in the reference: betas 0.9 and 0.999, epsilon 1e-8."""
+def adamw(
+    groups: Iterable[dict[str, Any]], betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.AdamW:
+    """AdamW as in the reference: epsilon 1e-8."""
     kept = [{k: v for k, v in group.items() if k not in ("names", "scale")} for group in groups]
-    return torch.optim.AdamW(kept, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    return torch.optim.AdamW(kept, betas=betas, eps=1e-8, fused=True)
 
 
 def learning_rate_factor(step: int, *, steps: int, warmup_steps: int = 0) -> float:

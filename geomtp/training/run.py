@@ -8,9 +8,6 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from geomtp.data.dataset import StoreDataset
@@ -23,14 +20,9 @@ from geomtp.training.interruption import StopBetweenSteps
 from geomtp.training.module import MultiTaskTraining
 from geomtp.training.progress import StepProgress
 from geomtp.training.run_data import StepData
-from geomtp.training.run_folder import (
-    AtomicCheckpointIO,
-    MetricsCsv,
-    RunFolder,
-    SaveLast,
-    last_step,
-)
+from geomtp.training.run_folder import RunFolder, SaveLast, last_step
 from geomtp.training.stores import Say
+from geomtp.training.trainers import trainer_of
 from geomtp.training.validation import HEADLINES, Scores, Validation, ValidationSet
 
 MAY_DIFFER = {"data", "out", "workers", "resume", "log_every", "accelerator", "pictures"}
@@ -99,35 +91,13 @@ def train(
         first=config.validate_first,
     )
     interruption = StopBetweenSteps()
-    trainer = Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.nodes,
-        strategy="ddp" if config.devices * config.nodes > 1 else "auto",
-        sync_batchnorm=config.devices * config.nodes > 1 and torch.cuda.is_available(),
-        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
-        max_steps=config.steps,
-        max_epochs=-1,
-        gradient_clip_val=config.clip_norm,
-        log_every_n_steps=config.log_every,
-        logger=[
-            MetricsCsv(folder.metrics, start_step),
-            TensorBoardLogger(folder.path, name="", version="tensorboard"),
-        ],
-        callbacks=[
-            interruption,
-            StepProgress(config.steps, say),
-            validation,
-            SaveLast(folder, config.checkpoint_every),
-        ],
-        plugins=[AtomicCheckpointIO()],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder.path,
-    )
+    callbacks = [
+        interruption,
+        StepProgress(config.steps, say),
+        validation,
+        SaveLast(folder, config.checkpoint_every),
+    ]
+    trainer = trainer_of(config, folder, callbacks, steps=config.steps, start_step=start_step)
     steps = StepData(config, data.training, data.shares, start_step, data.reference_label_padding)
     checkpoint = str(folder.last) if config.resume else None
     trainer.fit(module, datamodule=steps, ckpt_path=checkpoint, weights_only=True)

@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "stores"
 
     @property
+    def images(self) -> Path:
+        """The index of unlabelled images."""
+        return self.path / "images"
+
+    @property
     def pictures(self) -> Path:
         """Predictions beside the truth."""
         return self.path / "pictures"
