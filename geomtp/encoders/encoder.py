@@ -33,6 +33,20 @@ class Encoder(nn.Module, ABC):
         ``parameter_name`` is a name of ``named_parameters()``.
         """
 
+    def undecayed(self) -> set[str]:
+        """Names of parameters that weight decay leaves alone, besides vectors and positions."""
+        return set()
+
+
+def check_channels(images: Tensor, in_channels: int) -> None:
+    """Raises ValueError where ``images`` are not (B, C, H, W) with C of ``in_channels``."""
+    if images.ndim != 4 or images.shape[1] != in_channels:
+        raise ValueError(
+            f"the encoder was built for images of {in_channels} channels, (B, {in_channels}, H, W);"
+            f" found {tuple(images.shape)}; build it with in_channels of the images, or leave out "
+            f"channels"
+        )
+
 
 def pad_to_multiple(images: Tensor, multiple: int | SizeHW) -> Tensor:
     """``images`` (B, C, H, W) padded right and bottom with zeros to multiples of ``multiple``."""

@@ -14,14 +14,17 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from geomtp.encoders.encoder import Encoder, pad_to_multiple
+from geomtp.encoders.encoder import Encoder, check_channels, pad_to_multiple
 from geomtp.encoders.timm_levels import STRIDES, LevelPlan, LevelsOfMaps, plan_levels
 from geomtp.encoders.timm_models import (
     build_timm_model,
     drop_modules,
     layers_of_parameters,
+    memory_format_of,
     pruned,
     recompute_activations,
+    renamed_by_timm,
+    spared_parameters,
 )
 from geomtp.encoders.vit_rvsa import adapt_channels
 from geomtp.types import FeaturePyramid, SizeHW
@@ -80,6 +83,7 @@ class TimmEncoder(Encoder):
         self.indices = pruned(built, wanted)
         self._places = [wanted.index(index) for index in plan.indices]
         self.model = built
+        self.memory_format = memory_format_of(built)
         self.pyramid = LevelsOfMaps(self.out_channels, plan.strides)
         self._choose_sizes()
         drop_modules(built, self._unused_parameters())
@@ -115,11 +119,14 @@ class TimmEncoder(Encoder):
         return built, plan
 
     def forward(self, images: Tensor) -> FeaturePyramid:
-        """Levels (B, C_i, ⌈H / stride⌉, ⌈W / stride⌉) of images (B, C, H, W)."""
+        """Levels (B, C_i, ⌈H / stride⌉, ⌈W / stride⌉) of images (B, C, H, W).
+
+        Raises ValueError for another number of channels.
+        """
+        check_channels(images, self.in_channels)
         height, width = images.shape[-2:]
-        # Channels last: convolutions, depthwise ones above all, take half the time on CPUs so.
         images = pad_to_multiple(images, self.multiple_hw).contiguous(
-            memory_format=torch.channels_last
+            memory_format=self.memory_format
         )
         maps = self._maps_by_tiles(images) if self.tiled else self._maps(images)
         levels = tuple(
@@ -217,20 +224,33 @@ class TimmEncoder(Encoder):
         """What timm's files hold for classification."""
         return dict.fromkeys(self._pruned, "behind the last feature map")
 
+    def undecayed(self) -> set[str]:
+        """What timm spares from weight decay: class tokens, tables of relative positions …"""
+        return {f"model.{name}" for name in spared_parameters(self.model)}
+
+    def renamed_official(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``weights`` of a model's authors under the names of timm, as timm itself renames them."""
+        return renamed_by_timm(self.model, weights)
+
     def fit_official(self, key: str, tensor: Tensor) -> Tensor:
         """``tensor`` for our input channels and image size: the stem, tables of positions."""
-        first = self.model.pretrained_cfg.get("first_conv")
-        stems = [first] if isinstance(first, str) else list(first or ())
-        if key in [f"model.{stem}.weight" for stem in stems] and tensor.ndim == 4:
-            channels = self.get_parameter(key).shape[1]
-            # stems that fold pixels into channels are left as they are
-            return adapt_channels(tensor, channels) if channels == self.in_channels else tensor
+        if self._takes_image(key, tensor):
+            return _adapted_stem(tensor, self.get_parameter(key).shape[1], self.in_channels)
         if key == "model.pos_embed" and self.plan.plain and tensor.ndim == 3:
             return self._positions(tensor, self.get_parameter(key))
         if key.endswith("relative_position_bias_table"):
             window: Any = self.get_submodule(key.rpartition(".")[0]).window_size
             return _window_table(tensor, self.get_parameter(key), window)
         return tensor
+
+    def _takes_image(self, key: str, tensor: Tensor) -> bool:
+        """Whether this is a convolution of the stem that differs in its input channels alone."""
+        if tensor.ndim != 4 or self._layers.get(key.removeprefix("model.")) != 0:
+            return False
+        own = self.get_parameter(key).shape
+        return (own[0], *own[2:]) == (tensor.shape[0], *tensor.shape[2:]) and (
+            own[1] % self.in_channels == 0
+        )
 
     def _positions(self, table: Tensor, own: Tensor) -> Tensor:
         """``table`` (1, prefix + square grid, D) for our grid; as it is where it is not square."""
@@ -251,6 +271,19 @@ def normalised(level: Tensor) -> Tensor:
     """
     cells = level.permute(0, 2, 3, 1)  # (B, H, W, C): no copy where channels are last
     return nn.functional.layer_norm(cells, cells.shape[-1:]).permute(0, 3, 1, 2)
+
+
+def _adapted_stem(weight: Tensor, wanted: int, in_channels: int) -> Tensor:
+    """``weight`` (D, C, h, w) with ``wanted`` channels; as it is where that cannot be.
+
+    Stems that fold k × k pixels into channels have k² · C of them, those of a pixel together.
+    """
+    folded = wanted // in_channels
+    if weight.shape[1] % folded:
+        return weight
+    pixels = weight.unflatten(1, (folded, -1)).flatten(0, 1)  # (D · k², C, h, w)
+    adapted = adapt_channels(pixels, in_channels)
+    return adapted.unflatten(0, (-1, folded)).flatten(1, 2)
 
 
 def _window_table(table: Tensor, own: Tensor, window_hw: SizeHW) -> Tensor:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import fnmatch
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import timm
+import torch
 from timm.models import group_parameters
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from geomtp.types import SizeHW
+
+ONEDNN_BLOCK = 16
+"""Channels that oneDNN computes together with 512-bit registers."""
 
 
 @runtime_checkable
@@ -19,6 +26,15 @@ class GroupsParameters(Protocol):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any] | Callable[[str], Any]:
         """Patterns of parameter names, stem first."""
+        ...
+
+
+@runtime_checkable
+class SparesParameters(Protocol):
+    """A model of timm that tells which parameters weight decay should leave alone."""
+
+    def no_weight_decay(self) -> Iterable[str]:
+        """Names or patterns of names."""
         ...
 
 
@@ -68,7 +84,8 @@ def build_timm_model(model: str, *, pretrained: bool, img_size: SizeHW, **option
                 for name in refused:
                     del optional[name]
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ValueError(f"timm cannot build {model} with {optional}: {error}") from error
+        why = str(error) or f"{type(error).__name__}, without a word of timm"
+        raise ValueError(f"timm cannot build {model} with {optional}: {why}") from error
     for name, default in (("drop_path_rate", 0.0), ("in_chans", 3)):
         if name not in optional and options[name] != default:
             raise ValueError(f"timm's {model} has no {name}; leave it at {default}")
@@ -104,6 +121,52 @@ def recompute_activations(model: str, built: Any) -> None:
         raise ValueError(
             f"timm's {model} cannot recompute its activations; leave activation_checkpointing off"
         ) from error
+    for module in built.modules():
+        if isinstance(module, _BatchNorm):
+            CountsOnce(module)
+
+
+class CountsOnce:
+    """Keeps a batch norm from counting a batch again when it is recomputed in the backward pass.
+
+    Its running statistics would otherwise move twice as fast with recomputation as without.
+    """
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        self.momentum: list[float | None] = []  # of the norm, while it is recomputed
+        norm.register_forward_pre_hook(self._before)
+        # always: recomputation stops with an exception as soon as it has what it needs
+        norm.register_forward_hook(self._after, always_call=True)
+
+    def _before(self, norm: nn.Module, _: Any) -> None:
+        if isinstance(norm, _BatchNorm) and norm.training and _in_backward():
+            self.momentum.append(norm.momentum)
+            norm.momentum = 0.0
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.sub_(1)
+
+    def _after(self, norm: nn.Module, *_: Any) -> None:
+        if self.momentum:
+            norm.momentum = self.momentum.pop()
+
+
+def _in_backward() -> bool:
+    """Whether autograd runs now; torch's own checkpointing asks the same way."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def memory_format_of(built: nn.Module) -> torch.memory_format:
+    """The order of axes in memory that ``built`` computes fastest in, and safely, on CPUs.
+
+    Channels last: convolutions, depthwise ones above all, take half the time so. But the gradient
+    of a strided 1×1 convolution of few channels then writes past its workspace in oneDNN
+    (uxlfoundation/oneDNN issue 6035) and corrupts memory: stems of FastViT, MobileOne and RepVGG.
+    """
+    for module in built.modules():
+        if isinstance(module, nn.Conv2d) and max(module.stride) > 1 == max(module.kernel_size):
+            if module.in_channels // module.groups < ONEDNN_BLOCK:
+                return torch.contiguous_format
+    return torch.channels_last
 
 
 def layers_of_parameters(built: Any, indices: list[int]) -> dict[str, int]:
@@ -118,3 +181,31 @@ def layers_of_parameters(built: Any, indices: list[int]) -> dict[str, int]:
         layer = max([layer, *inside])
         layers[name] = layer
     return layers
+
+
+def spared_parameters(built: nn.Module) -> set[str]:
+    """The parameters that timm leaves out of weight decay by name."""
+    patterns = list(built.no_weight_decay()) if isinstance(built, SparesParameters) else []
+    return {
+        name
+        for name, _ in built.named_parameters()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    }
+
+
+def renamed_by_timm(built: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``weights`` of the model's authors under timm's names, where timm has a rule and it helps.
+
+    Many files that timm offers keep the names of their authors (Swin, ConvNeXt, DINOv2 …), and are
+    renamed when they are loaded. Raises nothing: where the rule fails, the weights as they are.
+    """
+    module = vars(sys.modules[type(built).__module__])
+    rule = module.get("checkpoint_filter_fn") or module.get("_filter_fn")
+    names = set(built.state_dict())
+    if rule is None or names <= set(weights):
+        return weights
+    try:
+        renamed = rule(dict(weights), built)
+    except Exception:  # rules expect the files that they were written for
+        return weights
+    return renamed if len(names & set(renamed)) > len(names & set(weights)) else weights

@@ -29,11 +29,13 @@ def parameter_groups(
       rate; None where there is no layer_decay
     - layer_decay: a layer learns at ``layer_decay`` times the rate of the next one; None: all alike
 
-    Vectors, biases and position embeddings are not decayed towards zero. Relative position tables
-    are, as in the reference.
+    Vectors, biases, position embeddings and what ``encoder.undecayed`` names are not decayed
+    towards zero. Relative position tables of ViT + RVSA are, as in the reference.
     """
     layers, last = {}, 0
+    spared: set[int] = set()
     if encoder is not None:
+        spared = {id(encoder.get_parameter(name)) for name in encoder.undecayed()}
         layers = {id(p): encoder.layer_of(name) for name, p in encoder.named_parameters()}
         last = encoder.num_layers + 1
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
@@ -41,7 +43,8 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         layer = last if layer_decay is None else layers.get(id(parameter), last)
-        decayed = not (parameter.ndim == 1 or name.endswith(".bias") or "pos_embed" in name)
+        plain = parameter.ndim <= 1 or name.endswith(".bias") or "pos_embed" in name
+        decayed = not (plain or id(parameter) in spared)
         scale = 1.0 if layer_decay is None else layer_decay ** (last - layer)
         group = groups.setdefault(
             (layer, decayed),
