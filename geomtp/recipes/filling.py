@@ -16,7 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 Settings = TypeVar("Settings")
 
-LISTED = ("tasks", "sources")
+LISTED = ("tasks", "sources", "classes")
 """Flags that take names separated by commas."""
 
 
@@ -132,7 +132,7 @@ def _is_value(word: str) -> bool:
 
 def _listed(flag: str) -> str:
     name, _, value = flag.partition("=")
-    if name.lstrip("-") not in LISTED or value.startswith(("[", "{")):
+    if not flag.startswith("--") or name.lstrip("-") not in LISTED or value.startswith(("[", "{")):
         return flag
     if name == "--sources":
         return f"{name}={{{', '.join(f'{item}: {{}}' for item in value.split(','))}}}"

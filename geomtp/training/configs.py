@@ -190,3 +190,50 @@ class PretrainMTP(Training):
         """The tasks that ``source`` trains in this run."""
         chosen = self.sources[source].tasks
         return self.tasks if chosen is None else tuple(t for t in self.tasks if t in chosen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(Training):
+    """Fine-tuning on one task of one data set, which may be your own folder.
+
+    Args:
+        task: what is learned.
+        data: the data set: a label store; class folders (scene); images and masks (semantic); before,
+            after and masks (change); images with COCO json or DOTA txt; with --source, its layout.
+        source: name of a known data set, whose layout DATA has; by default the layout is recognised.
+        classes: names in order: of the class folders, of the mask values from 1, or of the objects;
+            by default as found.
+        val_share: how much is held out where no folders named train and val say it.
+        image_size: side of the training views, in pixels. Images are fitted into it for validation,
+            too, unless resize_relative_to is "image" or evaluation_size says otherwise.
+        train_fraction: share of the training images that is used; smaller shares lie within larger.
+        train_limit: most training images that are used.
+        reuse_decoder: take the decoder of --weights too, which must be a whole model of ours.
+    """
+
+    task: Task
+    source: str | None = None
+    classes: tuple[str, ...] | None = None
+    val_share: float = 0.2
+    train_fraction: float = 1.0
+    train_limit: int | None = None
+    reuse_decoder: bool = False
+    out: Path = Path("runs/finetune")
+    image_size: int = 224
+    batch_size: int = 16
+    resize_range: tuple[float, float] = (0.75, 1.5)
+    steps: int = 1000
+    learning_rate: float = 1e-4
+    layer_decay: float | None = 0.9
+    warmup_steps: int = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.train_fraction <= 1:
+            raise ValueError(f"train_fraction must lie in 0…1, found {self.train_fraction}")
+        if not 0 < self.val_share < 1:
+            raise ValueError(f"val_share must lie between 0 and 1, found {self.val_share}")
+        if self.train_limit is not None and self.train_limit < 1:
+            raise ValueError(f"train_limit must be at least 1, found {self.train_limit}")
+        if self.reuse_decoder and not self.weights:
+            raise ValueError("reuse_decoder takes the decoder from --weights, which names no file")
