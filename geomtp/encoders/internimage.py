@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 from geomtp.encoders.dcnv3 import DCNv3
-from geomtp.encoders.encoder import Encoder
+from geomtp.encoders.encoder import Encoder, check_channels
 from geomtp.encoders.vit_rvsa import ChannelNorm, Mlp, adapt_channels
 from geomtp.types import FeaturePyramid
 
@@ -89,7 +89,11 @@ class InternImage(Encoder):
         )
 
     def forward(self, images: Tensor) -> FeaturePyramid:
-        """Levels (B, C_i, ⌈H / stride⌉, ⌈W / stride⌉) of images (B, C, H, W)."""
+        """Levels (B, C_i, ⌈H / stride⌉, ⌈W / stride⌉) of images (B, C, H, W).
+
+        Raises ValueError for another number of channels.
+        """
+        check_channels(images, self.patch_embed.conv1.in_channels)
         features = self.patch_embed(images)
         levels = []
         for stage in self.levels:

@@ -146,7 +146,7 @@ class CountsOnce:
                 norm.num_batches_tracked.sub_(1)
 
     def _after(self, norm: nn.Module, *_: Any) -> None:
-        if self.momentum:
+        if isinstance(norm, _BatchNorm) and self.momentum:
             norm.momentum = self.momentum.pop()
 
 
