@@ -102,17 +102,19 @@ def deformable_sum(
     return out.to(value.dtype)
 
 
-class _Axis(NamedTuple):
-    """The points of all bags along x or y, each (bags, 9); a bag is one group of one pixel.
+class _Points(NamedTuple):
+    """Where the points of all bags lie in the table; a bag is one group of one pixel.
 
-    - cell: int32, −1…size − 1, the nearest pixel before the point
-    - part: 0…1, how far the point is from there to the next pixel
-    - moving: whether the sum depends on the point's place; false outside of the map
+    - row: (bags, 9) int32, the table's row of the upper left neighbour
+    - across, down: (bags, 9), 0…1, how far the point lies to the right of and below it
+    - moving_x, moving_y: (bags, 9), whether moving the point that way matters: it lies in the map
     """
 
-    cell: Tensor
-    part: Tensor
-    moving: Tensor
+    row: Tensor
+    across: Tensor
+    down: Tensor
+    moving_x: Tensor
+    moving_y: Tensor
 
 
 class _DeformableSum(torch.autograd.Function):
@@ -128,13 +130,13 @@ class _DeformableSum(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(value, offset, mask)
         ctx.settings = (groups, offset_scale)
-        x, y = _locate(offset, groups, offset_scale)
-        row, steps = _rows(x, y, value.shape, groups)
+        points = _locate(offset, groups, offset_scale)
+        weights = _corner_weights(mask.reshape(-1, POINTS), points.across, points.down)
         out = F.embedding_bag(
-            torch.cat([row + step for step in steps], dim=1),
+            _neighbours(points.row, value.shape[2], groups),
             _table(value, groups),
             mode="sum",
-            per_sample_weights=torch.cat(_corner_weights(mask.reshape(-1, POINTS), x, y), dim=1),
+            per_sample_weights=torch.cat(weights, dim=1),
         )
         return out.view(value.shape)
 
@@ -143,20 +145,19 @@ class _DeformableSum(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         value, offset, mask = ctx.saved_tensors
         groups, offset_scale = ctx.settings
-        x, y = _locate(offset, groups, offset_scale)
-        row, steps = _rows(x, y, value.shape, groups)
+        points = _locate(offset, groups, offset_scale)
         bag_mask = mask.reshape(-1, POINTS)
-        bag_gradient = gradient.reshape(len(row), -1).contiguous()
+        bag_gradient = gradient.reshape(len(bag_mask), -1).contiguous()
         to_value = to_offset = to_mask = None
-        if ctx.needs_input_grad[0]:
-            weights = _corner_weights(bag_mask, x, y)
-            to_value = _value_gradient(row, steps, weights, bag_gradient, value.shape)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            rows = torch.cat([row + step for step in steps], dim=1)
-            products = row_products(rows, _table(value, groups), bag_gradient)
-            to_offset, to_mask = _point_gradients(products.chunk(4, dim=1), bag_mask, x, y)
+            rows = _neighbours(points.row, value.shape[2], groups)
+            products = row_products(rows, _table(value, groups), bag_gradient).chunk(4, dim=1)
+            to_offset, to_mask = _point_gradients(products, bag_mask, points)
             to_offset = to_offset.mul_(offset_scale).view(offset.shape)
             to_mask = to_mask.view(mask.shape)
+            del rows, products
+        if ctx.needs_input_grad[0]:
+            to_value = _value_gradient(points, bag_mask, bag_gradient, value.shape, groups)
         return to_value, to_offset, to_mask, None, None
 
 
@@ -165,18 +166,35 @@ def _table(value: Tensor, groups: int) -> Tensor:
     return F.pad(value, (0, 0, 1, 1, 1, 1)).reshape(-1, value.shape[-1] // groups)
 
 
-def _locate(offset: Tensor, groups: int, offset_scale: float) -> tuple[_Axis, _Axis]:
-    """The points that ``offset`` (B, H, W, groups · 9 · 2) tells, along x and along y."""
-    height, width = offset.shape[1:3]
+def _locate(offset: Tensor, groups: int, offset_scale: float) -> _Points:
+    """The points that ``offset`` (B, H, W, groups · 9 · 2) tells."""
+    batch, height, width, _ = offset.shape
     axis = (_numbers(SIDE, offset) - SIDE // 2) * offset_scale
     point_x, point_y = torch.cartesian_prod(axis, axis).unbind(-1)
     home_x = _numbers(width, offset).view(-1, 1, 1) + point_x
     home_y = _numbers(height, offset).view(-1, 1, 1, 1) + point_y
     offset_x, offset_y = offset.unflatten(-1, (groups, POINTS, 2)).unbind(-1)
-    return (
-        _along(torch.add(home_x, offset_x, alpha=offset_scale).view(-1, POINTS), width),
-        _along(torch.add(home_y, offset_y, alpha=offset_scale).view(-1, POINTS), height),
+    column, across, moving_x = _along(
+        torch.add(home_x, offset_x, alpha=offset_scale).view(-1, POINTS), width
     )
+    line, down, moving_y = _along(
+        torch.add(home_y, offset_y, alpha=offset_scale).view(-1, POINTS), height
+    )
+    row = line.add_(1).mul_(width + 2).add_(column).add_(1).mul_(groups)
+    row = row.view(batch, height * width, groups, POINTS).add_(_numbers(groups, row).view(-1, 1))
+    image = _numbers(batch, row) * ((height + 2) * (width + 2) * groups)
+    row = row.add_(image.view(-1, 1, 1, 1)).view(-1, POINTS)
+    return _Points(row, across, down, moving_x, moving_y)
+
+
+def _along(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Cells −1…size − 1 (int32) of points on an axis, the parts beyond them, which may move."""
+    moving = (place >= -1) & (place < size)
+    # what lies further outside is zero as well: it goes to the border of zeros
+    place = place.clamp_(-1, size)
+    cell = place.floor().clamp_(max=size - 1)
+    # a place that is not a number has a part that is none, and still a cell of the table
+    return cell.int().clamp_(-1, size - 1), place.sub_(cell), moving
 
 
 def _numbers(count: int, like: Tensor) -> Tensor:
@@ -184,42 +202,32 @@ def _numbers(count: int, like: Tensor) -> Tensor:
     return torch.arange(count, dtype=like.dtype, device=like.device)
 
 
-def _along(place: Tensor, size: int) -> _Axis:
-    """The points at ``place`` pixels on an axis of ``size`` pixels."""
-    moving = (place >= -1) & (place < size)
-    # what lies further outside is zero as well: it goes to the border of zeros
-    place = place.clamp_(-1, size)
-    cell = place.floor().clamp_(max=size - 1)
-    # a place that is not a number has a part that is none, and still a cell of the table
-    return _Axis(cell.int().clamp_(-1, size - 1), place.sub_(cell), moving)
+def _steps(width: int, groups: int) -> tuple[int, int, int, int]:
+    """How many rows of the table beyond a point's upper left neighbour the four neighbours are.
 
-
-def _rows(
-    x: _Axis, y: _Axis, shape: torch.Size, groups: int
-) -> tuple[Tensor, tuple[int, int, int, int]]:
-    """Where the table holds the neighbours of each point.
-
-    Returns the row of the upper left one, (bags, 9) int32, and how many rows further the four are:
-    upper left and right, lower left and right.
+    Upper left and right, lower left and right: the order wherever there are four.
     """
-    batch, height, width, _ = shape
-    image = _numbers(batch, x.cell).view(-1, 1, 1, 1) * ((height + 2) * (width + 2) * groups)
-    group = _numbers(groups, x.cell).view(-1, 1)
-    row = (y.cell + 1).mul_(width + 2).add_(x.cell).add_(1).mul_(groups)
-    row = row.view(batch, height * width, groups, POINTS).add_(group).add_(image)
-    return row.view(-1, POINTS), (0, groups, (width + 2) * groups, (width + 3) * groups)
+    return 0, groups, (width + 2) * groups, (width + 3) * groups
 
 
-def _corner_weights(mask: Tensor, x: _Axis, y: _Axis) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weights (bags, 9) of the four neighbours: upper left and right, lower left and right."""
-    low = mask * y.part
+def _neighbours(row: Tensor, width: int, groups: int) -> Tensor:
+    """The table's rows (bags, 4 · 9) of all neighbours."""
+    steps = torch.tensor(_steps(width, groups), dtype=row.dtype, device=row.device)
+    return (row[:, None] + steps[:, None]).flatten(1)
+
+
+def _corner_weights(
+    mask: Tensor, across: Tensor, down: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The weights of the four neighbours of each point, each of the shape of ``mask``."""
+    low = mask * down
     high = mask - low
-    high_right, low_right = high * x.part, low * x.part
+    high_right, low_right = high * across, low * across
     return high.sub_(high_right), high_right, low.sub_(low_right), low_right
 
 
 def _point_gradients(
-    products: tuple[Tensor, ...], mask: Tensor, x: _Axis, y: _Axis
+    products: tuple[Tensor, ...], mask: Tensor, points: _Points
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the points' places (bags, 9, 2) and of the mask (bags, 9).
 
@@ -227,15 +235,14 @@ def _point_gradients(
     """
     above, right, below, both = products
     slope_above, slope_below = right.sub_(above), both.sub_(below)
-    above.addcmul_(slope_above, x.part)  # at the point's x
-    below.addcmul_(slope_below, x.part)
+    above.addcmul_(slope_above, points.across)  # at the point's x
+    below.addcmul_(slope_below, points.across)
     slope_y = below.sub_(above)
-    slope_x = torch.lerp(slope_above, slope_below, y.part)
-    to_mask = torch.addcmul(above, slope_y, y.part)
-    slopes = torch.stack(
-        [slope_x.mul_(mask).mul_(x.moving), slope_y.mul_(mask).mul_(y.moving)], dim=-1
-    )
-    return slopes, to_mask
+    slope_x = torch.lerp(slope_above, slope_below, points.down)
+    to_mask = torch.addcmul(above, slope_y, points.down)
+    slope_x.mul_(mask).mul_(points.moving_x)
+    slope_y.mul_(mask).mul_(points.moving_y)
+    return torch.stack([slope_x, slope_y], dim=-1), to_mask
 
 
 def row_products(rows: Tensor, table: Tensor, gradient: Tensor) -> Tensor:
@@ -281,23 +288,22 @@ def _hear_of_sparse_matrices() -> None:
 
 
 def _value_gradient(
-    row: Tensor,
-    steps: tuple[int, ...],
-    weights: tuple[Tensor, ...],
-    gradient: Tensor,
-    shape: torch.Size,
+    points: _Points, mask: Tensor, gradient: Tensor, shape: torch.Size, groups: int
 ) -> Tensor:
     """The gradient of ``value``: bags the other way round, one for each row of the table."""
     batch, height, width, channels = shape
-    rows = batch * (height + 2) * (width + 2) * channels // gradient.shape[1]
-    row, order = row.view(-1).sort()
+    rows = batch * (height + 2) * (width + 2) * groups
+    row, order = points.row.view(-1).sort()
     counts = torch.bincount(row, minlength=rows)
     starts = (counts.cumsum(0) - counts).int()
-    bag = (order // POINTS).int()
+    bag = order.div(POINTS, rounding_mode="floor").int()
+    weights = _corner_weights(
+        *(part.reshape(-1).index_select(0, order) for part in (mask, points.across, points.down))
+    )
+    del row, order, counts
     total = gradient.new_zeros(rows, gradient.shape[1])
-    for step, weight in zip(steps, weights, strict=True):
-        ordered = weight.view(-1).index_select(0, order)
-        part = F.embedding_bag(bag, gradient, starts, mode="sum", per_sample_weights=ordered)
+    for step, weight in zip(_steps(width, groups), weights, strict=True):
+        part = F.embedding_bag(bag, gradient, starts, mode="sum", per_sample_weights=weight)
         total[step:] += part[: rows - step]
     padded = total.view(batch, height + 2, width + 2, channels)
     return padded[:, 1:-1, 1:-1].contiguous()

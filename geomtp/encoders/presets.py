@@ -98,7 +98,7 @@ def internimage_b(*, image_size: int | SizeHW, in_channels: int = 3, **options: 
 
 
 def internimage_l(*, image_size: int | SizeHW, in_channels: int = 3, **options: Any) -> InternImage:
-    """XX M parameters: InternImage-L."""
+    """219 M parameters: InternImage-L."""
     return InternImage(
         in_channels=in_channels,
         width=160,
