@@ -319,6 +319,9 @@ def weights(words: Sequence[str]) -> int:
     importing.add_argument(
         "--like", help="a model file of ours whose settings the whole official model fits"
     )
+    importing.add_argument(
+        "--mae", action="store_true", help="take a whole masked autoencoder, decoder included"
+    )
     exporting = verbs.add_parser("export", help="a file of ours under official names")
     exporting.add_argument("file")
     exporting.add_argument("--out", required=True, help="file to write (.pth or .safetensors)")
@@ -338,6 +341,7 @@ def weights(words: Sequence[str]) -> int:
                 image_size=chosen.image_size,
                 in_channels=chosen.in_channels,
                 like=chosen.like,
+                mae=chosen.mae,
             )
         )
     return 0

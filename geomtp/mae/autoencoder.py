@@ -175,7 +175,8 @@ class MaskedAutoencoder(nn.Module):
 
     def fit_official(self, key: str, tensor: Tensor) -> Tensor:
         """``tensor``, fitted where it was made for another image size or number of channels."""
-        if key in ("pos_embed", "decoder_pos_embed"):
+        table = key in ("pos_embed", "decoder_pos_embed")
+        if table and tensor.shape[1] != self.patch_count + 1:
             first, rest = tensor[:, :1], tensor[:, 1:]
             return torch.cat([first, resize_position_table(rest, self.grid_hw)], dim=1)
         if key == "patch_embed.proj.weight":

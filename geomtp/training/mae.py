@@ -101,7 +101,7 @@ def pretrain_mae(config: PretrainMAE, say: Say = print) -> MaeResult:
     if not interruption.stopped:
         drawing.draw(trainer, module)
     if trainer.is_global_zero:
-        draw_curves(read_metrics(folder.metrics), folder.path / "curves.png")
+        draw_curves(_metrics(folder), folder.path / "curves.png")
     return MaeResult(folder, trainer.global_step, interruption.stopped)
 
 
@@ -139,7 +139,7 @@ def story_of(result: MaeResult) -> str:
             f"stopped after step {result.steps}; nothing is lost. Go on with:\n"
             f"  geomtp pretrain mae --config {folder.config} --resume"
         )
-    metrics = read_metrics(folder.metrics)
+    metrics = _metrics(folder)
     lines = [
         f"{what:<24} {_began_and_ended(metrics[name])}"
         for name, what in (("loss/total", "loss"), ("val/loss", "loss of held-out images"))
@@ -152,6 +152,11 @@ def story_of(result: MaeResult) -> str:
         f"go on with: geomtp pretrain mtp --weights {folder.encoder} …",
     ]
     return "\n".join(lines)
+
+
+def _metrics(folder: RunFolder) -> dict[str, Curve]:
+    """The log; empty for a run shorter than the steps between two of its rows."""
+    return read_metrics(folder.metrics) if folder.metrics.is_file() else {}
 
 
 def _began_and_ended(curve: Curve) -> str:

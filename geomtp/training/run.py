@@ -151,6 +151,7 @@ def silence_known_warnings() -> None:
         r".*number of training batches.*is smaller than the logging interval.*",
         r".*Checkpoint directory.*exists and is not empty.*",
         r".*LeafSpec.*is deprecated.*",
+        r".*dataloader is not resumable.*",  # its steps begin where the run is resumed
         r".*no `train_dataloader`.*",
         r".*`train_dataloader` yielded None.*",
     ):
