@@ -131,5 +131,7 @@ def test_an_unknown_flag_names_the_nearest():
 
 
 def test_an_unknown_recipe_lists_the_known():
-    with pytest.raises(FileNotFoundError, match=r"no recipe 'nonsense'.*demo, .*real_small.*, samrs"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no recipe 'nonsense'.*demo, .*real_small.*, samrs"
+    ):
         filled("--config", "nonsense")
