@@ -299,6 +299,35 @@ def pretrain_mtp(words: Sequence[str]) -> int:
     return INTERRUPTED if result.stopped else 0
 
 
+def finetune(words: Sequence[str]) -> int:
+    """One task on a data set, often your own: scene, semantic, instance, rotated or change."""
+    tasks = ("scene", "semantic", "instance", "rotated", "change")
+    parser = argparse.ArgumentParser(
+        prog="geomtp finetune",
+        description=finetune.__doc__,
+        epilog="example: geomtp finetune scene --data my_photos --encoder tf_efficientnet_lite0 "
+        "--weights imagenet --steps 500 --out runs/my_photos",
+    )
+    parser.add_argument("task", choices=tasks)
+    if not words or words[0] not in (*tasks, "-h", "--help"):
+        parser.parse_args(list(words))
+    from geomtp.recipes.filling import fill, parser_of
+    from geomtp.training.configs import FineTune
+
+    if {"-h", "--help"} & set(words):
+        parser_of(FineTune, "geomtp finetune TASK").print_help()
+        print(f"\n{parser.epilog}")
+        return 0
+    program = f"geomtp finetune {words[0]}"
+    config = fill(FineTune, [*words[1:], f"--task={words[0]}"], program)
+    from geomtp.training.finetune import finetune as run
+    from geomtp.training.run import story_of
+
+    result = run(config)
+    print(story_of(result, program))
+    return INTERRUPTED if result.stopped else 0
+
+
 def weights(words: Sequence[str]) -> int:
     """Look into weight files, and carry official weights in and out."""
     parser = argparse.ArgumentParser(
@@ -384,6 +413,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo,
     "labels": labels,
     "pretrain": pretrain,
+    "finetune": finetune,
     "weights": weights,
     "recipes": recipes,
 }

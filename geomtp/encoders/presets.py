@@ -166,6 +166,11 @@ def create_encoder(
     return encoder
 
 
+def has_raw_levels(name: str) -> bool:
+    """Whether the encoder can give its maps as they are, all of one stride (``pyramid=False``)."""
+    return name in PRESETS and name.startswith("vit_")
+
+
 def _timm_encoder(name: str, **options: Any) -> Encoder:
     # here, because importing timm takes seconds
     from geomtp.encoders.timm_encoder import TimmEncoder

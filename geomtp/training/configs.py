@@ -198,11 +198,11 @@ class FineTune(Training):
 
     Args:
         task: what is learned.
-        data: the data set: a label store; class folders (scene); images and masks (semantic); before,
-            after and masks (change); images with COCO json or DOTA txt; with --source, its layout.
-        source: name of a known data set, whose layout DATA has; by default the layout is recognised.
-        classes: names in order: of the class folders, of the mask values from 1, or of the objects;
-            by default as found.
+        data: the data set: a label store; class folders (scene); images and masks (semantic);
+            before, after and masks (change); images with COCO json or DOTA txt.
+        source: name of a known data set, whose layout DATA has; by default it is recognised.
+        classes: names in order: of the class folders, of the mask values from 1, or of the
+            objects; by default as found.
         val_share: how much is held out where no folders named train and val say it.
         image_size: side of the training views, in pixels. Images are fitted into it for validation,
             too, unless resize_relative_to is "image" or evaluation_size says otherwise.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,19 @@ class RunFolder:
     def pictures(self) -> Path:
         """Predictions beside the truth."""
         return self.path / "pictures"
+
+    @contextmanager
+    def opened(self, settings: Any, *, resume: bool, may_differ: set[str]) -> Iterator[None]:
+        """``open`` by the first process; undone where the block, which prepares the run, raises."""
+        first = getattr(rank_zero_only, "rank", 0) == 0
+        if first:
+            self.open(settings, resume=resume, may_differ=may_differ)
+        try:
+            yield
+        except BaseException:
+            if first and not resume:
+                self.config.unlink(missing_ok=True)
+            raise
 
     def open(self, settings: Any, *, resume: bool, may_differ: set[str]) -> None:
         """Make the folder and write ``settings``, or check them against those of the run resumed.
