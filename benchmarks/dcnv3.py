@@ -176,7 +176,7 @@ def main() -> None:
     reference = step(grid_sample_sum, tensors, groups)[2]
     for name, way in WAYS.items():
         for have, want in zip(step(way, tensors, groups)[2], reference, strict=True):
-            assert float((have - want).norm() / want.norm()) < 1e-4, name
+            assert float((have - want).norm() / want.norm()) < 1e-3, name
     for _ in range(arguments.rounds):
         for name, way in WAYS.items():
             began = time.perf_counter()

@@ -20,6 +20,8 @@ from geomtp.layers import Linear
 SIDE = 3
 POINTS = SIDE * SIDE
 LAYER_NORM_EPS = 1e-6
+BAGS_AT_ONCE = 2**15
+"""Groups of pixels that are summed together, or one image: what is worked on stays in the cache."""
 
 
 class DCNv3(nn.Module):
@@ -95,11 +97,11 @@ def deformable_sum(
             f"got {tuple(offset.shape)} and {tuple(mask.shape)}"
         )
     wide = torch.promote_types(value.dtype, torch.float32)
+    images = max(1, BAGS_AT_ONCE // max(1, height * width * groups))
+    parts = zip(*(t.to(wide).split(images) for t in (value, offset, mask)), strict=True)
     with torch.autocast(value.device.type, enabled=False):
-        out = _DeformableSum.apply(
-            value.to(wide), offset.to(wide), mask.to(wide), groups, offset_scale
-        )
-    return out.to(value.dtype)
+        sums = [_DeformableSum.apply(*part, groups, offset_scale) for part in parts]
+    return (sums[0] if len(sums) == 1 else torch.cat(sums)).to(value.dtype)
 
 
 class _Points(NamedTuple):

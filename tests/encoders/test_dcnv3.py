@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from geomtp.encoders import dcnv3
 from geomtp.encoders.dcnv3 import (
     DCNv3,
     bag_weight_gradient,
@@ -100,6 +101,18 @@ def test_points_on_whole_pixels_take_the_slope_to_the_right():
     # grid sampling rounds its places: beside the kink both take the same slope
     twin = gradients(grid_sample_sum, (value, offset + 1e-9, mask), cotangent, **settings)
     torch.testing.assert_close(to_offset, twin[1][1], atol=1e-6, rtol=1e-6)
+
+
+def test_images_are_independent(monkeypatch):
+    """However many are worked on at once."""
+    tensors = inputs(5, 4, 6, groups=2, per_group=3)
+    cotangent = torch.randn(tensors[0].shape)
+    settings = {"groups": 2, "offset_scale": 2.0}
+    together = gradients(deformable_sum, tensors, cotangent, **settings)
+    for images in (1, 2):
+        monkeypatch.setattr(dcnv3, "BAGS_AT_ONCE", images * 4 * 6 * 2 + 1)
+        apart = gradients(deformable_sum, tensors, cotangent, **settings)
+        torch.testing.assert_close(apart, together)
 
 
 def test_only_wanted_gradients_are_computed():
