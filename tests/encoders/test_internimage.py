@@ -1,19 +1,28 @@
 """InternImage against the reference, its published weights' names and counts, and at any size."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from geomtp.checkpoints import export_official, import_official
+from geomtp.checkpoints import export_official, import_official, read_foreign
 from geomtp.encoders.internimage import HEAD_KEYS, InternImage
 from geomtp.encoders.presets import PRESETS, create_encoder, internimage_xl
 from geomtp.encoders.weights import load_encoder_weights
+from geomtp.inference.weight_files import export, import_weights
+from geomtp.model import ModelConfig, SourceConfig, build_model
 from geomtp.training.optimiser import parameter_groups
+from geomtp.types import ClassMap
 from tests.golden_cases import GoldenCase
 
 
 def tiny(**options):
     settings = {"width": 16, "depths": (1, 1, 2, 1), "groups": (1, 2, 4, 8), "offset_scale": 2.0}
     return InternImage(**(settings | options))
+
+
+def without_size(*, image_size, **options):
+    return tiny(**options)
 
 
 def filled(case):
@@ -67,6 +76,17 @@ def test_xl_has_the_official_tensors():
     assert {official[key]: list(state[key].shape) for key in state} == case.info["keys"]
     assert len(state) == 875
     assert sum(tensor.numel() for tensor in state.values()) == 328_971_228
+
+
+def test_whole_model_has_as_many_tensors_as_the_official_one():
+    sources = {
+        name: SourceConfig(ClassMap(tuple(f"class {i}" for i in range(count))))
+        for name, count in {"sota": 18, "sior": 20, "fast": 37}.items()
+    }
+    config = ModelConfig(encoder="internimage_xl", image_size=448, sources=sources)
+    with torch.device("meta"):
+        model = build_model(config)
+    assert len(set(model.official_keys().values())) == 1047
 
 
 @pytest.mark.parametrize(
@@ -168,6 +188,23 @@ def test_official_files_in_and_out(tmp_path, options):
     assert (report.missing, report.unexpected, report.interpolated) == ((), (), ())
     assert dict(report.ignored) == dict.fromkeys(HEAD_KEYS, "of the classification head")
     back = export_official(target)
+    assert back.keys() == file.keys()
+    assert all(torch.equal(back[key], file[key]) for key in file)
+
+
+def test_published_file_to_ours_and_back(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    small = partial(without_size, post_norm=False, layer_scale=None)
+    monkeypatch.setitem(PRESETS, "internimage_t", small)
+    file = export_official(create_encoder("internimage_t", image_size=64))
+    head = {key: torch.zeros(2) for key in HEAD_KEYS}
+    torch.save({"model": file | head}, tmp_path / "published.pth")
+    report = import_weights(
+        tmp_path / "published.pth", tmp_path / "ours.safetensors", encoder="internimage_t"
+    )
+    assert "8 × of the classification head" in report
+    export(tmp_path / "ours.safetensors", tmp_path / "back.safetensors")
+    back = read_foreign(tmp_path / "back.safetensors")
     assert back.keys() == file.keys()
     assert all(torch.equal(back[key], file[key]) for key in file)
 
