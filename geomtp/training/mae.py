@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
@@ -20,7 +20,7 @@ from geomtp.training.interruption import StopBetweenSteps
 from geomtp.training.mae_config import PretrainMAE
 from geomtp.training.mae_data import open_images, prepare_images, wait_for_images
 from geomtp.training.module import NonFiniteLossError
-from geomtp.training.optimiser import adamw, learning_rate_factor, parameter_groups
+from geomtp.training.optimiser import ClipsGradients, adamw, learning_rate_factor, parameter_groups
 from geomtp.training.progress import StepProgress
 from geomtp.training.reconstructions import Reconstructions
 from geomtp.training.run import is_first_process, silence_known_warnings
@@ -167,7 +167,7 @@ def _began_and_ended(curve: Curve) -> str:
     return f"{first:.3f} at first, {last:.3f} at last"
 
 
-class MaskedAutoencoding(LightningModule):
+class MaskedAutoencoding(ClipsGradients):
     """Trains a MaskedAutoencoder on batches of images."""
 
     def __init__(

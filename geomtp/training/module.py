@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -16,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from geomtp.model import MultiTaskModel
 from geomtp.training.configs import Training
-from geomtp.training.optimiser import adamw, learning_rate_factor, parameter_groups
+from geomtp.training.optimiser import ClipsGradients, adamw, learning_rate_factor, parameter_groups
 from geomtp.types import Batch
 
 
@@ -24,7 +23,7 @@ class NonFiniteLossError(ValueError):
     """A loss was NaN or infinite; the message says which, and where its batch was saved."""
 
 
-class MultiTaskTraining(LightningModule):
+class MultiTaskTraining(ClipsGradients):
     """Trains a MultiTaskModel on {source: batch}."""
 
     def __init__(self, model: MultiTaskModel, config: Training, batch_folder: Path) -> None:

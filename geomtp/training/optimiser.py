@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from geomtp.encoders.encoder import Encoder
 
@@ -75,6 +77,25 @@ def learning_rate_factor(step: int, *, steps: int, warmup_steps: int = 0) -> flo
         return WARMUP_START + (1 - WARMUP_START) * step / max(1, warmup_steps - 1)
     progress = (step - warmup_steps) / max(1, steps - warmup_steps)
     return (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+class ClipsGradients(LightningModule):
+    """A training whose gradients are clipped in every precision.
+
+    Lightning refuses to in mixed precision when AdamW is fused, because of loss scaling; bf16 has
+    none.
+    """
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip all gradients together, if that is wanted."""
+        if gradient_clip_val is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            clip_gradients(parameters, gradient_clip_val)
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:

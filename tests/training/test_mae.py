@@ -196,6 +196,17 @@ def test_the_optimiser_is_the_one_of_the_paper(data, tmp_path):
     assert len(names) == sum(len(params) for params in groups.values())
 
 
+def test_mixed_precision_with_clipping_and_recomputed_blocks(data, tmp_path):
+    changes = {"precision": "bf16", "clip_norm": 1e-3, "activation_checkpointing": True}
+    result = pretrain_mae(small_config(data, tmp_path / "run", steps=2, **changes), silent)
+    losses = [value for _, value in read_metrics(result.folder.metrics)["loss/total"]]
+    assert losses[0] == pytest.approx(1.5, abs=1.0)
+    (state,) = torch.load(result.folder.last, weights_only=True)["optimizer_states"]
+    first = [values["exp_avg"] for values in state["state"].values()]
+    norm = torch.stack([average.norm() for average in first]).norm().item()
+    assert 0 < norm < 0.1 * 1e-3 * 2  # two clipped gradients, a tenth of each
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(data, tmp_path, monkeypatch):
     loss = MaskedAutoencoder.loss
     calls = []

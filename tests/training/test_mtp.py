@@ -179,3 +179,12 @@ def test_frozen_batch_norm_keeps_its_statistics(data, tmp_path, validate_first):
     counts = {k: int(v) for k, v in model.state_dict().items() if k.endswith("batches_tracked")}
     assert all(v == 0 for k, v in counts.items() if k.startswith("encoder"))
     assert counts["decoders.semantic.trunk.fpn_bottleneck.bn.num_batches_tracked"] > 0
+
+
+def test_mixed_precision_clips_gradients(data, tmp_path):
+    changes = {"precision": "bf16", "clip_norm": 1e-3, "tasks": ("semantic",), "pictures": 0}
+    folder = pretrain_mtp(small_config(data, tmp_path / "run", steps=1, **changes), silent).folder
+    (state,) = torch.load(folder.last, weights_only=True)["optimizer_states"]
+    first = [values["exp_avg"] for values in state["state"].values()]
+    norm = torch.stack([average.norm() for average in first]).norm().item()
+    assert norm == pytest.approx(0.1 * 1e-3, rel=1e-3)
