@@ -25,13 +25,12 @@ from geomtp.training.run import (
     MAY_DIFFER,
     RunData,
     RunResult,
-    is_first_process,
     load_start_weights,
     silence_known_warnings,
     train,
 )
 from geomtp.training.run_data import model_config_of, training_view
-from geomtp.training.run_folder import RunFolder
+from geomtp.training.run_folder import RunFolder, is_first_process
 from geomtp.training.stores import Say
 
 RAW_LEVELS = ("scene", "change")

@@ -23,8 +23,8 @@ from geomtp.training.module import NonFiniteLossError
 from geomtp.training.optimiser import ClipsGradients, adamw, learning_rate_factor, parameter_groups
 from geomtp.training.progress import StepProgress
 from geomtp.training.reconstructions import Reconstructions
-from geomtp.training.run import is_first_process, silence_known_warnings
-from geomtp.training.run_folder import RunFolder, SaveLast, last_step
+from geomtp.training.run import silence_known_warnings
+from geomtp.training.run_folder import RunFolder, SaveLast, is_first_process, last_step
 from geomtp.training.stores import Say
 from geomtp.training.trainers import trainer_of
 from geomtp.types import Batch

@@ -8,8 +8,6 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from geomtp.data.dataset import StoreDataset
 from geomtp.encoders.efficientnet_lite import imagenet_file
 from geomtp.encoders.weights import load_encoder_weights
@@ -61,11 +59,6 @@ class RunData:
     held_out: Mapping[str, StoreDataset]
     shares: Mapping[str, int]
     reference_label_padding: bool = False
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that prepares the folder; told by the launcher."""
-    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def load_start_weights(model: MultiTaskModel, config: Training, say: Say) -> None:

@@ -22,6 +22,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from geomtp.checkpoints import replacing
 
 
+def is_first_process() -> bool:
+    """Whether this process is the one that prepares the folder; told by the launcher."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where the files of a run lie."""
@@ -81,13 +86,12 @@ class RunFolder:
     @contextmanager
     def opened(self, settings: Any, *, resume: bool, may_differ: set[str]) -> Iterator[None]:
         """``open`` by the first process; undone where the block, which prepares the run, raises."""
-        first = getattr(rank_zero_only, "rank", 0) == 0
-        if first:
+        if is_first_process():
             self.open(settings, resume=resume, may_differ=may_differ)
         try:
             yield
         except BaseException:
-            if first and not resume:
+            if is_first_process() and not resume:
                 self.config.unlink(missing_ok=True)
             raise
 
