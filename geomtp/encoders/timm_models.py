@@ -56,7 +56,10 @@ def is_timm_model(name: str) -> bool:
 
 def close_timm_models(name: str) -> list[str]:
     """The names of timm nearest to ``name``, best first; none where nothing is near."""
-    return difflib.get_close_matches(name, timm.list_models(), n=5)
+    known = timm.list_models()
+    begun = [model for model in known if model.startswith(name)]
+    near = [*begun, *difflib.get_close_matches(name, known, n=5)]
+    return list(dict.fromkeys(near))[:5]
 
 
 def build_timm_model(model: str, *, pretrained: bool, img_size: SizeHW, **options: Any) -> Any:
@@ -162,11 +165,13 @@ def memory_format_of(built: nn.Module) -> torch.memory_format:
     of a strided 1×1 convolution of few channels then writes past its workspace in oneDNN
     (uxlfoundation/oneDNN issue 6035) and corrupts memory: stems of FastViT, MobileOne and RepVGG.
     """
-    for module in built.modules():
-        if isinstance(module, nn.Conv2d) and max(module.stride) > 1 == max(module.kernel_size):
-            if module.in_channels // module.groups < ONEDNN_BLOCK:
-                return torch.contiguous_format
-    return torch.channels_last
+    convolutions = (module for module in built.modules() if isinstance(module, nn.Conv2d))
+    unsafe = any(
+        max(layer.kernel_size) == 1 < max(layer.stride)
+        and layer.in_channels // layer.groups < ONEDNN_BLOCK
+        for layer in convolutions
+    )
+    return torch.contiguous_format if unsafe else torch.channels_last
 
 
 def layers_of_parameters(built: Any, indices: list[int]) -> dict[str, int]:
