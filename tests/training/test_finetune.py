@@ -1,16 +1,18 @@
 """Fine-tuning on folders as people have them: what a run leaves behind, and the commands."""
 
 import json
+import os
 import re
+import signal
 
 import pytest
-import torch
 
 from geomtp.cli import main
 from geomtp.model import load
-from geomtp.recipes.filling import fill
 from geomtp.training.configs import FineTune
 from geomtp.training.finetune import finetune
+from geomtp.training.interruption import StopBetweenSteps
+from geomtp.training.run import story_of
 from geomtp.training.run_folder import RunFolder
 from tests.data.folders import layouts
 
@@ -85,7 +87,8 @@ def test_a_frozen_encoder_stays_as_it_was(data, tmp_path):
     assert not weight.equal(other.decoders["scene"].classifiers["scene"].weight)
 
 
-def test_a_linear_probe_tells_colours_apart(tmp_path):
+@pytest.mark.slow
+def test_colours_are_told_apart(tmp_path):
     root = layouts.class_folders(tmp_path / "data", 10)
     changes = {"steps": 30, "batch_size": 8, "learning_rate": 0.01, "photometric": False}
     result = finetune(config_of("scene", root, tmp_path / "run", **changes), silent)
@@ -129,16 +132,27 @@ def test_a_share_of_the_labels_is_trained_on(data, tmp_path):
     assert "trained on 5 images, scored on 2" in said
 
 
-def test_a_run_goes_on_where_it_was_stopped(data, tmp_path):
-    whole = finetune(config_of("change", data["change"], tmp_path / "whole", steps=3), silent)
-    out = tmp_path / "parts"
-    part = config_of("change", data["change"], out, steps=3, checkpoint_every=1)
-    finetune(part, silent)
-    folder = RunFolder(out)
-    checkpoint = torch.load(folder.last, weights_only=True)
-    assert checkpoint["global_step"] == 3
-    resumed = fill(FineTune, ["--config", str(folder.config), "--resume"], "geomtp finetune change")
-    assert finetune(resumed, silent).scores == whole.scores
+@pytest.mark.slow
+def test_a_run_goes_on_where_it_was_stopped(data, tmp_path, monkeypatch, capsys):
+    whole = finetune(config_of("scene", data["scene"], tmp_path / "whole", steps=4), silent)
+    original = StopBetweenSteps.on_train_batch_end
+    asked = []
+
+    def press_ctrl_c(self, trainer, *args, **kwargs):
+        if trainer.global_step == 2 and not asked:
+            asked.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+        original(self, trainer, *args, **kwargs)
+
+    monkeypatch.setattr(StopBetweenSteps, "on_train_batch_end", press_ctrl_c)
+    stopped = finetune(config_of("scene", data["scene"], tmp_path / "parts", steps=4), silent)
+    assert (stopped.steps, stopped.stopped) == (2, True)
+    story = story_of(stopped, "geomtp finetune scene")
+    words = re.search(r"geomtp (finetune scene --config \S+ --resume)", story)[1].split()
+    assert main(words) == 0, capsys.readouterr().err
+    first, second = load(whole.folder.model).state_dict(), load(stopped.folder.model).state_dict()
+    for key, value in first.items():
+        assert value.equal(second[key]), key
 
 
 def test_a_mistake_leaves_no_run_behind(data, tmp_path, capsys):
