@@ -31,6 +31,9 @@ from geomtp.types import FeaturePyramid, SizeHW
 
 SIZE_MULTIPLE = STRIDES[-1]
 
+MISFIT = "its maps are"
+"""How it is told that a model's maps do not have the strides that timm says."""
+
 
 class TimmEncoder(Encoder):
     """A model of timm without what follows its last feature map, by the name that timm gives it.
@@ -168,9 +171,10 @@ class TimmEncoder(Encoder):
         self.tiled = True
         if refusal := self._refusal(self.tile_hw):
             usual_hw = "×".join(map(str, self.model.pretrained_cfg["input_size"][1:]))
+            own = "" if MISFIT in refusal else f"its own size, {usual_hw}, may do, or else "
             raise ValueError(
                 f"timm's {self.name} cannot be an encoder for image_size {height}×{width} "
-                f"({refusal}); its own size, {usual_hw}, may do, or else another model"
+                f"({refusal}); {own}take another model"
             )
 
     @torch.no_grad()
@@ -185,7 +189,7 @@ class TimmEncoder(Encoder):
             (channels, size_hw[0] // stride, size_hw[1] // stride)
             for channels, stride in zip(self.out_channels, STRIDES, strict=True)
         ]
-        return None if found == expected else f"its maps are {found}, not {expected}"
+        return None if found == expected else f"{MISFIT} {found}, not {expected}"
 
     @torch.enable_grad()
     def _unused_parameters(self) -> set[str]:

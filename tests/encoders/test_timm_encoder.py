@@ -371,6 +371,7 @@ def test_unused_modules_are_dropped_and_lone_parameters_frozen():
         ("test_vit", {"out_blocks": (0, 2, 4, 6)}, r"name 4 of the blocks 0…5; found \(0, 2, 4, 6"),
         ("nest_tiny", {"image_size": (64, 96)}, r"cannot build nest_tiny .*only handles square"),
         ("inception_v3", {}, r"cannot be an encoder for image_size 64×64 .*299×299"),
+        ("pit_xs_224", {}, r"\(its maps are .*\); take another model"),
         ("efficientformer_l1", {}, r"cannot be an encoder for image_size 64×64 .*224×224"),
         ("vgg11", {"drop_path": 0.1}, r"vgg11 has no drop_path_rate; leave it at 0"),
         ("cs3darknet_s", {"activation_checkpointing": True}, r"cannot recompute its activations"),
