@@ -68,6 +68,7 @@ class InternImage(Encoder):
         super().__init__()
         if len(depths) != 4 or len(groups) != 4:
             raise ValueError(f"InternImage has 4 stages, got depths {depths} and groups {groups}")
+        self.in_channels = in_channels
         self.depths = depths
         self.strides = (4, 8, 16, 32)
         self.out_channels = tuple(width * 2**stage for stage in range(4))

@@ -228,6 +228,11 @@ def test_by_name():
     assert encoder.patch_embed.conv1.weight.shape == (32, 4, 3, 3)
 
 
+def test_images_of_other_channels_are_refused():
+    with pytest.raises(ValueError, match=r"built for images of 3 channels.*found \(1, 4, 32, 32\)"):
+        tiny()(torch.zeros(1, 4, 32, 32))
+
+
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="InternImage has 4 stages, got depths"):
         tiny(depths=(1, 1, 1))
