@@ -23,10 +23,9 @@ from geomtp.encoders.timm_models import (
     memory_format_of,
     pruned,
     recompute_activations,
-    renamed_by_timm,
     spared_parameters,
 )
-from geomtp.encoders.vit_rvsa import adapt_channels
+from geomtp.encoders.timm_weights import adapted_stem, renamed_by_timm, window_table
 from geomtp.types import FeaturePyramid, SizeHW
 
 SIZE_MULTIPLE = STRIDES[-1]
@@ -239,12 +238,12 @@ class TimmEncoder(Encoder):
     def fit_official(self, key: str, tensor: Tensor) -> Tensor:
         """``tensor`` for our input channels and image size: the stem, tables of positions."""
         if self._takes_image(key, tensor):
-            return _adapted_stem(tensor, self.get_parameter(key).shape[1], self.in_channels)
+            return adapted_stem(tensor, self.get_parameter(key).shape[1], self.in_channels)
         if key == "model.pos_embed" and self.plan.plain and tensor.ndim == 3:
             return self._positions(tensor, self.get_parameter(key))
         if key.endswith("relative_position_bias_table"):
             window: Any = self.get_submodule(key.rpartition(".")[0]).window_size
-            return _window_table(tensor, self.get_parameter(key), window)
+            return window_table(tensor, self.get_parameter(key), window)
         return tensor
 
     def _takes_image(self, key: str, tensor: Tensor) -> bool:
@@ -275,43 +274,6 @@ def normalised(level: Tensor) -> Tensor:
     """
     cells = level.permute(0, 2, 3, 1)  # (B, H, W, C): no copy where channels are last
     return nn.functional.layer_norm(cells, cells.shape[-1:]).permute(0, 3, 1, 2)
-
-
-def _adapted_stem(weight: Tensor, wanted: int, in_channels: int) -> Tensor:
-    """``weight`` (D, C, h, w) with ``wanted`` channels; as it is where that cannot be.
-
-    Stems that fold k × k pixels into channels have k² · C of them, those of a pixel together.
-    """
-    folded = wanted // in_channels
-    if weight.shape[1] % folded:
-        return weight
-    pixels = weight.unflatten(1, (folded, -1)).flatten(0, 1)  # (D · k², C, h, w)
-    adapted = adapt_channels(pixels, in_channels)
-    return adapted.unflatten(0, (-1, folded)).flatten(1, 2)
-
-
-def _window_table(table: Tensor, own: Tensor, window_hw: SizeHW) -> Tensor:
-    """Relative positions of a square window for our window, bicubic; as they are where in doubt.
-
-    Tables are (positions of rows and columns, then of other tokens; heads) or (heads, rows,
-    columns).
-    """
-    rows, columns = (2 * side - 1 for side in window_hw)
-    if table.shape == own.shape or table.ndim not in (2, 3):
-        return table
-    if table.ndim == 3:
-        return _bicubic(table, rows, columns)
-    others = len(own) - rows * columns
-    side = math.isqrt(max(0, len(table) - others))
-    if side * side + others != len(table):
-        return table
-    images = table[: side * side].T.unflatten(1, (side, side))  # (heads, rows, columns)
-    resized = _bicubic(images, rows, columns).flatten(1).T
-    return torch.cat((resized, table[side * side :]))
-
-
-def _bicubic(images: Tensor, rows: int, columns: int) -> Tensor:
-    return nn.functional.interpolate(images[None], (rows, columns), mode="bicubic")[0]
 
 
 def _without_values(module: nn.Module) -> dict[str, Tensor]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import timm
 import torch
 from timm.models import group_parameters
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from geomtp.types import SizeHW
@@ -196,21 +195,3 @@ def spared_parameters(built: nn.Module) -> set[str]:
         for name, _ in built.named_parameters()
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
     }
-
-
-def renamed_by_timm(built: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``weights`` of the model's authors under timm's names, where timm has a rule and it helps.
-
-    Many files that timm offers keep the names of their authors (Swin, ConvNeXt, DINOv2 …), and are
-    renamed when they are loaded. Raises nothing: where the rule fails, the weights as they are.
-    """
-    module = vars(sys.modules[type(built).__module__])
-    rule = module.get("checkpoint_filter_fn") or module.get("_filter_fn")
-    names = set(built.state_dict())
-    if rule is None or names <= set(weights):
-        return weights
-    try:
-        renamed = rule(dict(weights), built)
-    except Exception:  # rules expect the files that they were written for
-        return weights
-    return renamed if len(names & set(renamed)) > len(names & set(weights)) else weights
