@@ -21,7 +21,7 @@ from geomtp.model import MultiTaskModel, load
 from geomtp.recipes.filling import fill
 from geomtp.training.configs import PretrainMTP
 from geomtp.training.curves import read_metrics
-from geomtp.training.run_data import datasets
+from geomtp.training.mtp import datasets
 from geomtp.training.run_folder import RunFolder
 from geomtp.training.stores import open_stores
 

@@ -250,29 +250,81 @@ def labels_report(words: Sequence[str]) -> int:
 
 
 def pretrain(words: Sequence[str]) -> int:
-    """Pretraining: `mtp`, multi-task."""
-    stages = ("mtp",)
+    """Pretraining: `mae`, masked autoencoding of images without labels; `mtp`, multi-task."""
     parser = argparse.ArgumentParser(
         prog="geomtp pretrain",
         description=pretrain.__doc__,
         epilog="example: geomtp pretrain mtp --config real_small --data DATA --out runs/first",
     )
-    parser.add_argument("stage", choices=stages)
-    if not words or words[0] not in stages:
+    parser.add_argument("stage", choices=PRETRAIN_VERBS)
+    if not words or words[0] not in PRETRAIN_VERBS:
         parser.parse_args(list(words))
+    return PRETRAIN_VERBS[words[0]](words[1:])
+
+
+def pretrain_mae(words: Sequence[str]) -> int:
+    """Masked autoencoding of images without labels."""
+    from geomtp.recipes.filling import fill, parser_of
+    from geomtp.training.mae_config import PretrainMAE
+
+    program = "geomtp pretrain mae"
+    if {"-h", "--help"} & set(words):
+        parser_of(PretrainMAE, program).print_help()
+        print("\nexample: geomtp pretrain mae --config mae_small --data IMAGES --out runs/mae")
+        return 0
+    config = fill(PretrainMAE, words, program)
+    from geomtp.training import mae
+
+    result = mae.pretrain_mae(config)
+    print(mae.story_of(result))
+    return INTERRUPTED if result.stopped else 0
+
+
+def pretrain_mtp(words: Sequence[str]) -> int:
+    """Multi-task pretraining on labelled sources."""
     from geomtp.recipes.filling import fill, parser_of
     from geomtp.training.configs import PretrainMTP
 
     program = "geomtp pretrain mtp"
     if {"-h", "--help"} & set(words):
         parser_of(PretrainMTP, program).print_help()
+        print("\nexample: geomtp pretrain mtp --config real_small --data DATA --out runs/first")
+        return 0
+    config = fill(PretrainMTP, words, program)
+    from geomtp.training import mtp
+    from geomtp.training.run import story_of
+
+    result = mtp.pretrain_mtp(config)
+    print(story_of(result, program))
+    return INTERRUPTED if result.stopped else 0
+
+
+def finetune(words: Sequence[str]) -> int:
+    """One task on a data set, often your own: scene, semantic, instance, rotated or change."""
+    tasks = ("scene", "semantic", "instance", "rotated", "change")
+    parser = argparse.ArgumentParser(
+        prog="geomtp finetune",
+        description=finetune.__doc__,
+        epilog="example: geomtp finetune scene --data my_photos --encoder tf_efficientnet_lite0 "
+        "--weights imagenet --steps 500 --out runs/my_photos",
+    )
+    parser.add_argument("task", choices=tasks)
+    if not words or words[0] not in (*tasks, "-h", "--help"):
+        parser.parse_args(list(words))
+    from geomtp.recipes.filling import fill, parser_of
+    from geomtp.training.configs import FineTune
+
+    if {"-h", "--help"} & set(words):
+        parser_of(FineTune, "geomtp finetune TASK").print_help()
         print(f"\n{parser.epilog}")
         return 0
-    config = fill(PretrainMTP, words[1:], program)
-    from geomtp.training.mtp import pretrain_mtp, story_of
+    program = f"geomtp finetune {words[0]}"
+    config = fill(FineTune, [*words[1:], f"--task={words[0]}"], program)
+    from geomtp.training.finetune import finetune as run
+    from geomtp.training.run import story_of
 
-    result = pretrain_mtp(config)
-    print(story_of(result))
+    result = run(config)
+    print(story_of(result, program))
     return INTERRUPTED if result.stopped else 0
 
 
@@ -296,6 +348,9 @@ def weights(words: Sequence[str]) -> int:
     importing.add_argument(
         "--like", help="a model file of ours whose settings the whole official model fits"
     )
+    importing.add_argument(
+        "--mae", action="store_true", help="take a whole masked autoencoder, decoder included"
+    )
     exporting = verbs.add_parser("export", help="a file of ours under official names")
     exporting.add_argument("file")
     exporting.add_argument("--out", required=True, help="file to write (.pth or .safetensors)")
@@ -315,6 +370,7 @@ def weights(words: Sequence[str]) -> int:
                 image_size=chosen.image_size,
                 in_channels=chosen.in_channels,
                 like=chosen.like,
+                mae=chosen.mae,
             )
         )
     return 0
@@ -348,10 +404,16 @@ LABEL_VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "report": labels_report,
 }
 
+PRETRAIN_VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "mae": pretrain_mae,
+    "mtp": pretrain_mtp,
+}
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo,
     "labels": labels,
     "pretrain": pretrain,
+    "finetune": finetune,
     "weights": weights,
     "recipes": recipes,
 }

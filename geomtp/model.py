@@ -24,8 +24,10 @@ from geomtp.decoders.detection.rois import ROI_SAMPLER
 from geomtp.decoders.detection.rpn import ProposalRules
 from geomtp.decoders.detection.sampling import Sampler
 from geomtp.decoders.early_gradients import PartialLoss, summed_loss
+from geomtp.decoders.linear import LinearClassifier
 from geomtp.decoders.mask_rcnn import MaskRCNN
 from geomtp.decoders.oriented_rcnn import OrientedRCNN
+from geomtp.decoders.siamese_unet import CHANNELS, SiameseUNet
 from geomtp.decoders.upernet import UperNet
 from geomtp.encoders.encoder import Encoder
 from geomtp.encoders.presets import create_encoder
@@ -57,6 +59,7 @@ class ModelConfig:
     - encoder: a name that ``create_encoder`` knows, with its ``encoder_options``
     - sources: by name, in order; official files number them from 1
     - semantic_channels, detector_channels, fc_channels: widths of the decoders
+    - change_channels: widths of the blocks of the change decoder, the coarsest first
     - proposals, rois: how many proposals of an image are looked at per level and kept, and how
       many regions of it a step trains on; None: as the reference (2000 or 1000, and 512)
     - anchor_scale: side of the smallest anchors, in cells of 4 px
@@ -73,6 +76,7 @@ class ModelConfig:
     semantic_channels: int = 256
     detector_channels: int = 256
     fc_channels: int = 1024
+    change_channels: tuple[int, ...] = CHANNELS
     proposals: int | None = None
     rois: int | None = None
     anchor_scale: float = 8.0
@@ -99,7 +103,8 @@ class ModelConfig:
             )
             for name, source in values["sources"].items()
         }
-        return ModelConfig(**{**values, "sources": sources})
+        widths = tuple(values.get("change_channels", CHANNELS))
+        return ModelConfig(**{**values, "sources": sources, "change_channels": widths})
 
 
 class MultiTaskModel(nn.Module):
@@ -122,12 +127,12 @@ class MultiTaskModel(nn.Module):
 
     def loss(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
         """Scalar losses named ``task/loss/source``, after one pass of all images of all sources."""
-        images, spans = _concatenated(batches)
+        images, starts = self._concatenated(batches)
         pyramid = self.encoder(images)
         losses: dict[str, Tensor] = {}
-        for source, (start, stop) in spans.items():
+        for source in batches:
             for task in self.tasks_of(source):
-                part = pyramid.of_images(start, stop)
+                part = pyramid.of_images(*self._span(task, starts[source], batches[source]))
                 losses |= self._decoder_losses(task, part, batches[source])
         return losses
 
@@ -142,7 +147,7 @@ class MultiTaskModel(nn.Module):
         - weights: factor by ``task/loss/source``, ``task/loss`` or ``task`` (the longest counts); 1
           where nothing is said
         """
-        images, spans = _concatenated(batches)
+        images, starts = self._concatenated(batches)
         losses: dict[str, Tensor] = {}
 
         def partial(task: str, source: str) -> PartialLoss:
@@ -153,9 +158,9 @@ class MultiTaskModel(nn.Module):
                     [value * _weight(name, weights or {}) for name, value in found.items()]
                 ).sum()
 
-            return PartialLoss(*spans[source], loss)
+            return PartialLoss(*self._span(task, starts[source], batches[source]), loss)
 
-        parts = [partial(task, source) for source in spans for task in self.tasks_of(source)]
+        parts = [partial(task, source) for source in batches for task in self.tasks_of(source)]
         total = summed_loss(self.encoder(images), parts, list(self.decoders.parameters()))
         return total, losses
 
@@ -165,6 +170,35 @@ class MultiTaskModel(nn.Module):
         decoder = self._decoder(task)
         found = decoder.loss(pyramid, batch.targets, batch.image_sizes_hw, batch.source)
         return {f"{task}/{name}/{batch.source}": value for name, value in found.items()}
+
+    def _concatenated(self, batches: Mapping[str, Batch]) -> tuple[Tensor, dict[str, int]]:
+        """All images in one tensor of the largest size, and where each source's images start.
+
+        A source's images of the second date follow those of the first, where a decoder needs them.
+        """
+        if not batches:
+            raise ValueError("a step needs the batch of at least one source")
+        heights, widths = zip(*(batch.images.shape[-2:] for batch in batches.values()), strict=True)
+        size_hw = _multiple_of((max(heights), max(widths)))
+        starts, parts, start = {}, [], 0
+        for source, batch in batches.items():
+            starts[source] = start
+            for images in self._dates(source, batch.images, batch.images_after):
+                parts.append(_padded(images, size_hw))
+                start += len(images)
+        return torch.cat(parts), starts
+
+    def _dates(self, source: str, images: Tensor, images_after: Tensor | None) -> list[Tensor]:
+        """The images that the decoders of ``source`` need, by date."""
+        if max(self._decoder(task).dates for task in self.tasks_of(source)) == 1:
+            return [images]
+        if images_after is None:
+            raise ValueError(f"the images of {source} need those of a second date to show change")
+        return [images, images_after]
+
+    def _span(self, task: str, start: int, batch: Batch) -> tuple[int, int]:
+        """The first and the last + 1 of the images of ``batch`` that a decoder looks at."""
+        return start, start + self._decoder(task).dates * len(batch.images)
 
     def _decoder(self, task: str) -> Decoder:
         return cast(Decoder, self.decoders[task])
@@ -185,16 +219,20 @@ class MultiTaskModel(nn.Module):
         image_sizes_hw: Sequence[SizeHW],
         source: str,
         output_sizes_hw: Sequence[SizeHW] | None = None,
+        images_after: Tensor | None = None,
     ) -> list[Predictions]:
         """Predictions of all tasks of ``source`` for normalised images (B, C, H, W).
 
-        In pixels of each image, or of ``output_sizes_hw`` where given.
+        In pixels of each image, or of ``output_sizes_hw`` where given. ``images_after``: those of
+        the second date, for change. Raises ValueError when they are needed and missing.
         """
-        pyramid = self.encoder(_padded(images, _multiple_of(images.shape[-2:])))
-        parts = [
-            self._decoder(task).predict(pyramid, image_sizes_hw, source, output_sizes_hw)
-            for task in self.tasks_of(source)
-        ]
+        dates = torch.cat(self._dates(source, images, images_after))
+        pyramid = self.encoder(_padded(dates, _multiple_of(images.shape[-2:])))
+        parts = []
+        for task in self.tasks_of(source):
+            decoder = self._decoder(task)
+            own = pyramid.of_images(0, decoder.dates * len(images))
+            parts.append(decoder.predict(own, image_sizes_hw, source, output_sizes_hw))
         return [Predictions.joined(image_parts) for image_parts in zip(*parts, strict=True)]
 
     def official_keys(self) -> dict[str, str]:
@@ -259,6 +297,14 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
             proposals=_proposals(oriented_rcnn.PROPOSALS, config),
             roi_sampler=_sampler(config.rois),
         )
+    if num_classes := classes_of("scene"):
+        decoders["scene"] = LinearClassifier(
+            in_channels=encoder.out_channels, num_classes=num_classes
+        )
+    if sources := list(classes_of("change")):
+        decoders["change"] = SiameseUNet(
+            in_channels=encoder.out_channels, sources=sources, channels=config.change_channels
+        )
     return MultiTaskModel(encoder, decoders, config)
 
 
@@ -304,19 +350,6 @@ def _weight(name: str, weights: Mapping[str, float]) -> float:
     parts = name.split("/")
     prefixes = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
     return next((weights[prefix] for prefix in prefixes if prefix in weights), 1.0)
-
-
-def _concatenated(batches: Mapping[str, Batch]) -> tuple[Tensor, dict[str, tuple[int, int]]]:
-    """All images in one tensor of the largest size, and where each source's images are."""
-    if not batches:
-        raise ValueError("a step needs the batch of at least one source")
-    heights, widths = zip(*(batch.images.shape[-2:] for batch in batches.values()), strict=True)
-    size_hw = _multiple_of((max(heights), max(widths)))
-    spans, start = {}, 0
-    for source, batch in batches.items():
-        spans[source] = (start, start + len(batch.images))
-        start += len(batch.images)
-    return torch.cat([_padded(batch.images, size_hw) for batch in batches.values()]), spans
 
 
 def _multiple_of(size_hw: Sequence[int]) -> SizeHW:

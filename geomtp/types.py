@@ -21,6 +21,9 @@ IGNORE = 255
 TASKS = ("semantic", "instance", "rotated")
 """The three tasks of multi-task pretraining, in the order of the paper."""
 
+ALL_TASKS = (*TASKS, "scene", "change")
+"""All tasks that have a decoder: the class of a whole image, and what changed between two, too."""
+
 SizeHW = tuple[int, int]
 """Height and width in pixels."""
 
@@ -92,6 +95,7 @@ class Targets:
     - rboxes: (M, 5) float, cx cy w h pixels, angle radians (le90); rbox_labels: (M,) int64, 0…K−1
     - semantic: (H, W) uint8; 0 background, k+1 for class k, 255 ignore
     - scene_class: class id of the whole image
+    - change: (H, W) uint8; 0 unchanged, 1 changed between the two dates, 255 ignore
 
     Raises ValueError when shapes or lengths disagree.
     """
@@ -103,6 +107,7 @@ class Targets:
     rbox_labels: Tensor | None = None
     semantic: Tensor | None = None
     scene_class: int | None = None
+    change: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_labelled("boxes", self.boxes, 4, "box_labels", self.box_labels)
@@ -113,6 +118,8 @@ class Targets:
             _check("masks", self.masks, (len(self.boxes), None, None))
         if self.semantic is not None:
             _check("semantic", self.semantic, (None, None))
+        if self.change is not None:
+            _check("change", self.change, (None, None))
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on ``device``."""
@@ -169,7 +176,8 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same batch with its images in page-locked memory (called by the data loader)."""
-        return dataclasses.replace(self, images=self.images.pin_memory())
+        after = None if self.images_after is None else self.images_after.pin_memory()
+        return dataclasses.replace(self, images=self.images.pin_memory(), images_after=after)
 
 
 @dataclass(frozen=True)
@@ -203,6 +211,7 @@ class Predictions:
     - rboxes: (M, 5) cx cy w h angle (le90); rbox_scores: (M,) falling; rbox_labels: (M,)
     - semantic_logits: (K+1, H, W) float, background first
     - scene_logits: (K,) float
+    - change_logits: (2, H, W) float, unchanged first
     """
 
     boxes: Tensor | None = None
@@ -214,6 +223,7 @@ class Predictions:
     rbox_labels: Tensor | None = None
     semantic_logits: Tensor | None = None
     scene_logits: Tensor | None = None
+    change_logits: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_labelled("boxes", self.boxes, 4, "box_labels", self.box_labels)
@@ -227,6 +237,20 @@ class Predictions:
         if self.semantic_logits is None:
             raise ValueError("these predictions hold no semantic map")
         return self.semantic_logits.argmax(dim=0).to(torch.uint8)
+
+    @property
+    def change(self) -> Tensor:
+        """What changed: (H, W) uint8, 0 unchanged, 1 changed."""
+        if self.change_logits is None:
+            raise ValueError("these predictions hold no change map")
+        return self.change_logits.argmax(dim=0).to(torch.uint8)
+
+    @property
+    def scene_scores(self) -> Tensor:
+        """The probability of each class of the whole image: (K,) 0…1, adding up to 1."""
+        if self.scene_logits is None:
+            raise ValueError("these predictions hold no class of the whole image")
+        return self.scene_logits.float().softmax(dim=0)
 
     def to(self, device: torch.device | str) -> Predictions:
         """The same predictions on ``device``."""

@@ -134,7 +134,8 @@ def import_official(state_dict: Mapping[str, Tensor], into: nn.Module) -> Import
     )
     ignored = {key: f"outside of {prefix}*" for key in tensors if not key.startswith(prefix)}
     part = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-    part, of_autoencoder = _without_autoencoder(part, set(table.values()))
+    known = _known_reasons(into)
+    part, of_autoencoder = _without_autoencoder(part, {*table.values(), *known})
     ignored |= {prefix + key: why for key, why in of_autoencoder.items()}
 
     own = into.state_dict()
@@ -146,7 +147,6 @@ def import_official(state_dict: Mapping[str, Tensor], into: nn.Module) -> Import
         )
     missing = set(into.load_state_dict(fitted, strict=False).missing_keys)
 
-    known = _known_reasons(into)
     left = [key for key in part if key not in table.values()]
     ignored |= {prefix + key: known[key] for key in left if key in known}
     return ImportReport(
@@ -196,7 +196,10 @@ def _table(module: nn.Module) -> dict[str, str]:
 def _without_autoencoder(
     part: dict[str, Tensor], expected: set[str]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The weights less what only a masked autoencoder uses, and what that was."""
+    """The weights less what only a masked autoencoder uses, and what that was.
+
+    ``expected``: official keys that the module has, or has left out for reasons of its own.
+    """
     foreign = [key for key in part if key.startswith(MAE_PARTS) and key not in expected]
     kept = {key: tensor for key, tensor in part.items() if key not in foreign}
     if CLASS_TOKEN in foreign and "pos_embed" in kept:

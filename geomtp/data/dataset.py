@@ -12,7 +12,7 @@ from torch import Tensor
 
 from geomtp.data.transforms import Transform
 from geomtp.labels import DoubtRule, LabelStore, StoreInfo
-from geomtp.types import IGNORE, TASKS, Batch, SizeHW, Targets
+from geomtp.types import ALL_TASKS, IGNORE, Batch, SizeHW, Targets
 
 _STRIDE_PX = 32  # encoders take multiples of it
 _MOST_BAD = 20  # images tried in place of damaged ones
@@ -26,6 +26,7 @@ class Sample:
     - targets: what the tasks need, in pixels of ``image``, or of the file where the next is given
     - original_size_hw: of the file, where targets are in pixels of the file (evaluation), else None
     - image_id: the image's path in the store
+    - image_after: like ``image``, of the second date, where the tasks need one
     """
 
     image: Tensor
@@ -33,6 +34,7 @@ class Sample:
     size_hw: SizeHW
     original_size_hw: SizeHW | None
     image_id: str
+    image_after: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ class StoreDataset:
     doubt: DoubtRule = field(default_factory=DoubtRule)
 
     def __post_init__(self) -> None:
-        unknown = [task for task in self.tasks if task not in TASKS]
+        unknown = [task for task in self.tasks if task not in ALL_TASKS]
         if unknown:
-            raise ValueError(f"unknown tasks {unknown}; known: {', '.join(TASKS)}")
+            raise ValueError(f"unknown tasks {unknown}; known: {', '.join(ALL_TASKS)}")
         _ = self.info  # checks mean and std
 
     def __len__(self) -> int:
@@ -108,13 +110,14 @@ class StoreDataset:
 
     def _sample(self, index: int, rng: np.random.Generator) -> Sample:
         labels = self.doubt.apply(self.store[index])
-        image, targets = self.transform(labels, self.info, self.tasks, rng)
+        image, targets, image_after = self.transform(labels, self.info, self.tasks, rng)
         return Sample(
             image=image,
             targets=targets,
             size_hw=(image.shape[1], image.shape[2]),
             original_size_hw=None if self.transform.labels_follow_image else labels.size_hw,
             image_id=labels.image,
+            image_after=image_after,
         )
 
 
@@ -149,17 +152,26 @@ def collate(
     if not originals:
         label_hw = own_hw if reference_label_padding else canvas_hw
         targets = [_padded_targets(target, canvas_hw, label_hw) for target in targets]
-    images = samples[0].image.new_zeros(len(samples), samples[0].image.shape[0], *canvas_hw)
-    for image, sample in zip(images, samples, strict=True):
-        image[:, : sample.size_hw[0], : sample.size_hw[1]] = sample.image
+    after = [sample.image_after for sample in samples if sample.image_after is not None]
+    if after and len(after) != len(samples):
+        raise ValueError("images with a second date and without do not go into one batch")
     return Batch(
-        images=images,
+        images=_canvas([sample.image for sample in samples], canvas_hw),
         targets=tuple(targets),
         image_sizes_hw=tuple(sample.size_hw for sample in samples),
         source=source,
+        images_after=_canvas(after, canvas_hw) if after else None,
         image_ids=tuple(sample.image_id for sample in samples),
         original_sizes_hw=tuple(originals) or None,
     )
+
+
+def _canvas(images: Sequence[Tensor], size_hw: SizeHW) -> Tensor:
+    """Images (C, H, W) of several sizes as (B, C, *size_hw), padded with 0."""
+    canvas = images[0].new_zeros(len(images), images[0].shape[0], *size_hw)
+    for place, image in zip(canvas, images, strict=True):
+        place[:, : image.shape[1], : image.shape[2]] = image
+    return canvas
 
 
 def _rounded_up(side_px: int) -> int:
@@ -167,11 +179,12 @@ def _rounded_up(side_px: int) -> int:
 
 
 def _padded_targets(targets: Targets, canvas_hw: SizeHW, label_hw: SizeHW) -> Targets:
-    masks, semantic = targets.masks, targets.semantic
+    masks, semantic, change = targets.masks, targets.semantic, targets.change
     return replace(
         targets,
         masks=None if masks is None else _padded(masks, canvas_hw, 0),
         semantic=None if semantic is None else _padded(semantic, label_hw, IGNORE),
+        change=None if change is None else _padded(change, canvas_hw, IGNORE),
     )
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from geomtp.data.dataset import Sample, StoreDataset, collate
+from geomtp.data.loading import Failure, loader_of
 from geomtp.parallel import share_of_rank
 from geomtp.types import Batch
 
@@ -157,14 +154,7 @@ def _check_sizes(sizes: Mapping[str, int]) -> None:
         raise ValueError(f"these sources hold no images: {', '.join(empty)}; leave them out")
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """An error in a worker, on its way to the process that asked."""
-
-    error: OSError | ValueError
-
-
-_Read = tuple[str, Sample | _Failure]
+_Read = tuple[str, Sample | Failure]
 
 
 class _Views(Dataset[_Read]):
@@ -178,29 +168,29 @@ class _Views(Dataset[_Read]):
         try:
             return source, self._datasets[source].get(epoch, index)
         except (OSError, ValueError) as error:
-            return source, _Failure(error)
+            return source, Failure(error)
 
 
-class _Images(Dataset[Sample | _Failure | None]):
+class _Images(Dataset[Sample | Failure | None]):
     """The images of one source by index; None for one to be left out."""
 
     def __init__(self, dataset: StoreDataset) -> None:
         self._dataset = dataset
 
-    def __getitem__(self, index: int) -> Sample | _Failure | None:
+    def __getitem__(self, index: int) -> Sample | Failure | None:
         try:
             return self._dataset.get_or_none(index)
         except (OSError, ValueError) as error:
-            return _Failure(error)
+            return Failure(error)
 
 
 def _batches(
     read: Sequence[_Read], size_px: int, reference_label_padding: bool
-) -> dict[str, Batch] | _Failure:
+) -> dict[str, Batch] | Failure:
     """One batch of each source, or the first failure."""
     by_source: dict[str, list[Sample]] = {}
     for source, sample in read:
-        if isinstance(sample, _Failure):
+        if isinstance(sample, Failure):
             return sample
         by_source.setdefault(source, []).append(sample)
     return {
@@ -209,29 +199,15 @@ def _batches(
     }
 
 
-def _batch(read: Sequence[Sample | _Failure | None], source: str) -> Batch | _Failure | None:
+def _batch(read: Sequence[Sample | Failure | None], source: str) -> Batch | Failure | None:
     """The batch of those that are not left out, None of none, or the first failure."""
     samples = []
     for sample in read:
-        if isinstance(sample, _Failure):
+        if isinstance(sample, Failure):
             return sample
         if sample is not None:
             samples.append(sample)
     return collate(samples, source) if samples else None
-
-
-class _Loader(DataLoader[Any]):
-    """A data loader that raises a worker's error as it was, without the worker's traceback, and
-    leaves out batches of nothing.
-    """
-
-    def __iter__(self) -> Any:
-        for batch in super().__iter__():
-            if isinstance(batch, _Failure):
-                # A copy: an error that this frame holds holds this frame, and with it the workers.
-                raise copy(batch.error)
-            if batch is not None:
-                yield batch
 
 
 def train_loader(
@@ -253,7 +229,7 @@ def train_loader(
     if sizes != sampler.sizes:
         raise ValueError(f"the sampler was made for {sampler.sizes}, the data sets are {sizes}")
     collect = partial(_batches, size_px=size_px, reference_label_padding=reference_label_padding)
-    return _loader(_Views(datasets), sampler, collect, workers, pin_memory)
+    return loader_of(_Views(datasets), sampler, collect, workers, pin_memory)
 
 
 def validation_loader(
@@ -278,28 +254,4 @@ def validation_loader(
     spread = [(2 * i + 1) * len(dataset) // (2 * count) for i in range(count)]
     own = [spread[i] for i in share_of_rank(count, rank, world)]
     steps = [own[i : i + batch_size] for i in range(0, len(own), batch_size)]
-    return _loader(_Images(dataset), steps, partial(_batch, source=source), workers)
-
-
-def _loader(
-    samples: Dataset[Any],
-    steps: Any,
-    collect: Callable[[Any], Any],
-    workers: int,
-    pin_memory: bool = False,
-) -> DataLoader[Any]:
-    return _Loader(
-        samples,
-        batch_sampler=steps,
-        collate_fn=collect,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        persistent_workers=workers > 0,
-        worker_init_fn=_prepare_worker,
-    )
-
-
-def _prepare_worker(worker: int) -> None:
-    """One thread, since there are other workers; Ctrl-C is the main process's to handle."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return loader_of(_Images(dataset), steps, partial(_batch, source=source), workers)

@@ -10,7 +10,8 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,15 +25,28 @@ from geomtp.data.photometric import (
     distort_reference,
     distort_values,
 )
-from geomtp.data.views import ViewParameters, read_view, semantic_view
+from geomtp.data.views import ViewParameters, change_view, read_view, semantic_view
 from geomtp.geometry import decode_rle
 from geomtp.geometry.rotated_boxes import Direction
-from geomtp.labels import ImageLabels, StoreInfo, semantic_map
+from geomtp.labels import ImageLabels, StoreInfo, change_map, semantic_map
 from geomtp.types import SizeHW, Targets
 
 _FLIPS: tuple[Direction | None, ...] = ("horizontal", "vertical", "diagonal", None)
 _MOST_VIEWS = 10  # drawn of one image in search of one with objects
 _STD_OF_BYTES = 57.0  # usual standard deviation of 8-bit photographs, in grey levels
+
+
+class Prepared(NamedTuple):
+    """An image and its labels as a transform made them.
+
+    - image: (C, H, W) float32, normalised
+    - targets: in pixels of the image, or of the file (``labels_follow_image``)
+    - image_after: (C, H, W), the same view of the second date, where ``tasks`` need one
+    """
+
+    image: Tensor
+    targets: Targets
+    image_after: Tensor | None = None
 
 
 class Transform(ABC):
@@ -51,7 +65,7 @@ class Transform(ABC):
         info: StoreInfo,
         tasks: Collection[str],
         rng: np.random.Generator,
-    ) -> tuple[Tensor, Targets]:
+    ) -> Prepared:
         """The image, (C, H, W) float32 normalised by the store, and the targets of ``tasks``.
 
         Raises OSError or ValueError naming a file that cannot be used.
@@ -109,7 +123,7 @@ class TrainTransform(Transform):
         info: StoreInfo,
         tasks: Collection[str],
         rng: np.random.Generator,
-    ) -> tuple[Tensor, Targets]:
+    ) -> Prepared:
         """A view of the image, (C, H, W) float32, and its targets in pixels of the view."""
         rule = KeepRule(self.visible_fraction, self.reference_filtering)
         for _ in range(_MOST_VIEWS):
@@ -117,14 +131,25 @@ class TrainTransform(Transform):
             targets, lost = objects_in_view(labels, view, tasks, rule)
             if not lost:
                 break
-        semantic = None
+        root, semantic, change = info.image_root, None, None
         if "semantic" in tasks and has_semantic(labels):
-            semantic = semantic_view(labels, info.image_root, view)
-        targets = dataclasses.replace(targets, semantic=semantic, scene_class=labels.scene_class)
-        pixels, dtype = read_view(info.image_root / labels.image, view, range(len(info.mean)))
+            semantic = semantic_view(labels, root, view, info.semantic_values)
+        if "change" in tasks and labels.change is not None:
+            change = change_view(labels, root, view, info.change_values)
+        targets = dataclasses.replace(
+            targets, semantic=semantic, change=change, scene_class=labels.scene_class
+        )
+        # The second date is seen through the same view, but in a light of its own.
+        images = [self._image(root / path, view, info, rng) for path in dates(labels, tasks)]
+        return Prepared(images[0], targets, *images[1:])
+
+    def _image(
+        self, path: Path, view: ViewParameters, info: StoreInfo, rng: np.random.Generator
+    ) -> Tensor:
+        pixels, dtype = read_view(path, view, range(len(info.mean)))
         if self.photometric:
             pixels = self._distorted(pixels, dtype, info, PhotometricParameters.draw(rng))
-        return normalised(pixels, info), targets
+        return normalised(pixels, info)
 
     def draw(self, image_hw: SizeHW, rng: np.random.Generator) -> ViewParameters:
         """A random view of an image of this size."""
@@ -183,21 +208,41 @@ class EvalTransform(Transform):
         info: StoreInfo,
         tasks: Collection[str],
         rng: np.random.Generator,
-    ) -> tuple[Tensor, Targets]:
+    ) -> Prepared:
         """The image, (C, H, W) float32, and its targets in pixels of the file."""
         resized_hw = fitted(labels.size_hw, self.size_px) if self.size_px else labels.size_hw
         view = ViewParameters.whole(labels.size_hw, resized_hw)
-        pixels, _ = read_view(info.image_root / labels.image, view, range(len(info.mean)))
-        return normalised(pixels, info), whole_targets(labels, info, tasks)
+        bands = range(len(info.mean))
+        images = [
+            normalised(read_view(info.image_root / path, view, bands)[0], info)
+            for path in dates(labels, tasks)
+        ]
+        return Prepared(images[0], whole_targets(labels, info, tasks), *images[1:])
+
+
+def dates(labels: ImageLabels, tasks: Collection[str]) -> list[str]:
+    """The paths of the image and, where ``tasks`` need it, of the one of the second date.
+
+    Raises ValueError when it is needed and the row has none.
+    """
+    if "change" not in tasks:
+        return [labels.image]
+    if labels.image_after is None:
+        raise ValueError(f"{labels.image} has no image of a second date to show change")
+    return [labels.image, labels.image_after]
 
 
 def whole_targets(labels: ImageLabels, info: StoreInfo, tasks: Collection[str]) -> Targets:
     """The targets of ``tasks`` in pixels of the file; what the row does not hold is None."""
     boxes = boxes_of(labels) if "instance" in tasks else None
     rboxes = rboxes_of(labels) if "rotated" in tasks else None
-    semantic = None
+    semantic, change = None, None
     if "semantic" in tasks and has_semantic(labels):
-        semantic = torch.from_numpy(semantic_map(labels, info.image_root))
+        values = info.semantic_values
+        semantic = torch.from_numpy(semantic_map(labels, info.image_root, values=values))
+    if "change" in tasks and labels.change is not None:
+        values = info.change_values
+        change = torch.from_numpy(change_map(labels, info.image_root, values=values))
     masks = None
     if boxes is not None and labels.rles is not None:
         masks = decode_rle(labels.rles, labels.size_hw)
@@ -209,6 +254,7 @@ def whole_targets(labels: ImageLabels, info: StoreInfo, tasks: Collection[str]) 
         rbox_labels=_tensor(labels.rbox_labels) if rboxes is not None else None,
         semantic=semantic,
         scene_class=labels.scene_class,
+        change=change,
     )
 
 

@@ -6,7 +6,7 @@ is done to whole images: both axes are mapped to pixels of the file, and only th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from geomtp.geometry import rotated_boxes
 from geomtp.geometry.rotated_boxes import Direction
-from geomtp.labels import ImageLabels, semantic_map
+from geomtp.labels import ImageLabels, change_map, semantic_map
 from geomtp.labels.run_lengths import column_runs
 from geomtp.rasters import WindowXYXY, read_size, read_window
 from geomtp.types import SizeHW
@@ -196,14 +196,36 @@ def _window_around(
     return (int(left.min()), int(rows.min()), int(right.max()) + 1, int(rows.max()) + 1)
 
 
-def semantic_view(labels: ImageLabels, image_root: Path, view: ViewParameters) -> Tensor:
+def semantic_view(
+    labels: ImageLabels,
+    image_root: Path,
+    view: ViewParameters,
+    values: Mapping[int, int] | None = None,
+) -> Tensor:
     """The semantic map as the view shows it: (H, W) uint8, 0 background, k + 1 class k, 255 ignore.
 
-    Raises what ``labels.semantic_map`` raises.
+    ``values``: what those of a grey map mean. Raises what ``labels.semantic_map`` raises.
     """
+    return _map_view(lambda window: semantic_map(labels, image_root, window, values), view)
+
+
+def change_view(
+    labels: ImageLabels,
+    image_root: Path,
+    view: ViewParameters,
+    values: Mapping[int, int] | None = None,
+) -> Tensor:
+    """What changed, as the view shows it: (H, W) uint8, 0 unchanged, 1 changed, 255 ignore.
+
+    ``values``: what those of the file mean. Raises what ``labels.change_map`` raises.
+    """
+    return _map_view(lambda window: change_map(labels, image_root, window, values), view)
+
+
+def _map_view(read: Callable[[WindowXYXY], NDArray[np.uint8]], view: ViewParameters) -> Tensor:
     columns, rows = view.columns.nearest(), view.rows.nearest()
     window = _window_around(columns, columns, rows, rows)
-    part = semantic_map(labels, image_root, window)
+    part = read(window)
     return torch.from_numpy(part[np.ix_(rows - window[1], columns - window[0])])
 
 

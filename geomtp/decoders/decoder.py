@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
+from geomtp.types import IGNORE, FeaturePyramid, Predictions, SizeHW, Targets
 
 
 class Decoder(nn.Module, ABC):
@@ -15,7 +18,11 @@ class Decoder(nn.Module, ABC):
 
     - trunk: what all sources share; reusing a pretrained decoder is loading these weights
     - classifiers: one module per source, by its name; a source that isn't in it lacks this task
+    - dates: how many images of each place it needs. With two, its pyramid holds the images of all
+      places at the first date, then those at the second, in the same order
     """
+
+    dates: ClassVar[int] = 1
 
     trunk: nn.Module
     classifiers: nn.ModuleDict
@@ -60,3 +67,41 @@ def select_images(pyramid: FeaturePyramid, chosen: Sequence[int]) -> FeaturePyra
     if list(chosen) == list(range(len(pyramid.levels[0]))):
         return pyramid
     return FeaturePyramid(tuple(level[list(chosen)] for level in pyramid.levels), pyramid.strides)
+
+
+def canvas_hw(pyramid: FeaturePyramid) -> SizeHW:
+    """Height and width of the padded images that ``pyramid`` belongs to."""
+    height, width = (side * pyramid.strides[0] for side in pyramid.levels[0].shape[-2:])
+    return height, width
+
+
+def stacked_maps(maps: Sequence[Tensor | None], size_hw: SizeHW) -> Tensor:
+    """Label maps as (B, H, W), unlabelled images all ``IGNORE``.
+
+    Maps of one size are stacked as they are, even where that size isn't the canvas's: the logits
+    are then squeezed onto them, which is what the reference does (quirk 17). ``size_hw`` counts
+    where no image is labelled.
+    """
+    known = [label_map for label_map in maps if label_map is not None]
+    shape = tuple(known[0].shape) if known else size_hw
+    empty = torch.full(shape, IGNORE, dtype=torch.uint8)
+    return torch.stack(
+        [empty.to(known[0]) if known and m is None else empty if m is None else m for m in maps]
+    )
+
+
+def maps_of_images(
+    logits: Tensor,
+    padded_hw: SizeHW,
+    image_sizes_hw: Sequence[SizeHW],
+    output_sizes_hw: Sequence[SizeHW] | None,
+) -> list[Tensor]:
+    """Logits (B, K, h, w) of a padded batch as one map (K, H, W) per image, without padding."""
+    canvas = F.interpolate(logits, size=padded_hw, mode="bilinear")
+    maps = []
+    for index, size_hw in enumerate(image_sizes_hw):
+        image = canvas[index : index + 1, :, : size_hw[0], : size_hw[1]]
+        if output_sizes_hw is not None and output_sizes_hw[index] != size_hw:
+            image = F.interpolate(image, size=output_sizes_hw[index], mode="bilinear")
+        maps.append(image[0])
+    return maps

@@ -10,7 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geomtp.decoders.decoder import Decoder, check_source
+from geomtp.decoders.decoder import (
+    Decoder,
+    canvas_hw,
+    check_source,
+    maps_of_images,
+    stacked_maps,
+)
 from geomtp.decoders.fpn import conv_for_relu
 from geomtp.decoders.source_statistics import SourceStatistics
 from geomtp.parallel import mean_over_processes
@@ -71,11 +77,7 @@ class UperNet(Decoder):
     ) -> dict[str, Tensor]:
         """Cross-entropy summed over labelled pixels, divided by all pixels (as the reference)."""
         logits = self.logits(pyramid, source)
-        canvas_hw = (
-            logits.shape[-2] * pyramid.strides[0],
-            logits.shape[-1] * pyramid.strides[0],
-        )
-        labels = _stacked_maps([target.semantic for target in targets], canvas_hw)
+        labels = stacked_maps([target.semantic for target in targets], canvas_hw(pyramid))
         labels = labels.to(logits.device).long()
         logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
@@ -90,15 +92,8 @@ class UperNet(Decoder):
     ) -> list[Predictions]:
         """Predictions with ``semantic_logits`` (K + 1, H, W) of each image."""
         logits = self.logits(pyramid, source).float()
-        height, width = logits.shape[-2] * pyramid.strides[0], logits.shape[-1] * pyramid.strides[0]
-        canvas = F.interpolate(logits, size=(height, width), mode="bilinear")
-        predictions = []
-        for index, size_hw in enumerate(image_sizes_hw):
-            image = canvas[index : index + 1, :, : size_hw[0], : size_hw[1]]
-            if output_sizes_hw is not None and output_sizes_hw[index] != size_hw:
-                image = F.interpolate(image, size=output_sizes_hw[index], mode="bilinear")
-            predictions.append(Predictions(semantic_logits=image[0]))
-        return predictions
+        maps = maps_of_images(logits, canvas_hw(pyramid), image_sizes_hw, output_sizes_hw)
+        return [Predictions(semantic_logits=image) for image in maps]
 
     def official_keys(self, source_numbers: Mapping[str, int]) -> dict[str, str]:
         """Our keys and those of the pretraining framework."""
@@ -201,17 +196,3 @@ class UnusedClassifier(nn.Module):
 
 def _resized(maps: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(maps, size=like.shape[-2:], mode="bilinear")
-
-
-def _stacked_maps(maps: Sequence[Tensor | None], canvas_hw: SizeHW) -> Tensor:
-    """Label maps as (B, H, W), unlabelled images all ``IGNORE``.
-
-    Maps of one size are stacked as they are, even where that size isn't the canvas's: the logits
-    are then squeezed onto them, which is what the reference does (quirk 17).
-    """
-    known = [label_map for label_map in maps if label_map is not None]
-    size_hw = tuple(known[0].shape) if known else canvas_hw
-    empty = torch.full(size_hw, IGNORE, dtype=torch.uint8)
-    return torch.stack(
-        [empty.to(known[0]) if known and m is None else empty if m is None else m for m in maps]
-    )

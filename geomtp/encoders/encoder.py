@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geomtp.types import FeaturePyramid
+from geomtp.types import FeaturePyramid, SizeHW
 
 
 class Encoder(nn.Module, ABC):
@@ -33,11 +33,26 @@ class Encoder(nn.Module, ABC):
         ``parameter_name`` is a name of ``named_parameters()``.
         """
 
+    def undecayed(self) -> set[str]:
+        """Names of parameters that weight decay leaves alone, besides vectors and positions."""
+        return set()
 
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+
+def check_channels(images: Tensor, in_channels: int) -> None:
+    """Raises ValueError where ``images`` are not (B, C, H, W) with C of ``in_channels``."""
+    if images.ndim != 4 or images.shape[1] != in_channels:
+        raise ValueError(
+            f"the encoder was built for images of {in_channels} channels, (B, {in_channels}, H, W);"
+            f" found {tuple(images.shape)}; build it with in_channels of the images, or leave out "
+            f"channels"
+        )
+
+
+def pad_to_multiple(images: Tensor, multiple: int | SizeHW) -> Tensor:
     """``images`` (B, C, H, W) padded right and bottom with zeros to multiples of ``multiple``."""
+    rows, columns = (multiple, multiple) if isinstance(multiple, int) else multiple
     height, width = images.shape[-2:]
-    below, right = -height % multiple, -width % multiple
+    below, right = -height % rows, -width % columns
     if below == 0 and right == 0:
         return images
     return F.pad(images, (0, right, 0, below))

@@ -8,6 +8,7 @@ from typing import Any
 
 from geomtp.encoders.efficientnet_lite import imagenet_file
 from geomtp.encoders.encoder import Encoder
+from geomtp.encoders.internimage import InternImage
 from geomtp.encoders.vit_rvsa import ViTRVSA
 from geomtp.encoders.weights import load_encoder_weights
 from geomtp.types import SizeHW
@@ -69,11 +70,69 @@ def vit_l_rvsa(*, image_size: int | SizeHW, in_channels: int = 3, **options: Any
     )
 
 
+def internimage_t(*, image_size: int | SizeHW, in_channels: int = 3, **options: Any) -> InternImage:
+    """29 M parameters: InternImage-T, whose norms stand before the branches."""
+    return InternImage(
+        in_channels=in_channels,
+        width=64,
+        depths=(4, 4, 18, 4),
+        groups=(4, 8, 16, 32),
+        post_norm=False,
+        layer_scale=None,
+        **options,
+    )
+
+
+def internimage_s(*, image_size: int | SizeHW, in_channels: int = 3, **options: Any) -> InternImage:
+    """49 M parameters: InternImage-S."""
+    return InternImage(
+        in_channels=in_channels, width=80, depths=(4, 4, 21, 4), groups=(5, 10, 20, 40), **options
+    )
+
+
+def internimage_b(*, image_size: int | SizeHW, in_channels: int = 3, **options: Any) -> InternImage:
+    """95 M parameters: InternImage-B."""
+    return InternImage(
+        in_channels=in_channels, width=112, depths=(4, 4, 21, 4), groups=(7, 14, 28, 56), **options
+    )
+
+
+def internimage_l(*, image_size: int | SizeHW, in_channels: int = 3, **options: Any) -> InternImage:
+    """219 M parameters: InternImage-L."""
+    return InternImage(
+        in_channels=in_channels,
+        width=160,
+        depths=(5, 5, 22, 5),
+        groups=(10, 20, 40, 80),
+        offset_scale=2.0,
+        **options,
+    )
+
+
+def internimage_xl(
+    *, image_size: int | SizeHW, in_channels: int = 3, **options: Any
+) -> InternImage:
+    """329 M parameters: the paper's InternImage-XL."""
+    return InternImage(
+        in_channels=in_channels,
+        width=192,
+        depths=(5, 5, 24, 5),
+        groups=(12, 24, 48, 96),
+        offset_scale=2.0,
+        **options,
+    )
+
+
 PRESETS = {
     "vit_t_rvsa": vit_t_rvsa,
     "vit_s_rvsa": vit_s_rvsa,
     "vit_b_rvsa": vit_b_rvsa,
     "vit_l_rvsa": vit_l_rvsa,
+    "internimage_t": internimage_t,
+    "internimage_s": internimage_s,
+    "internimage_b": internimage_b,
+    "internimage_l": internimage_l,
+    "internimage_xl": internimage_xl,
 }
 
 
@@ -92,7 +151,7 @@ def create_encoder(
 
     - weights: None for random ones; "imagenet" for those of an installed package
       (``tf_efficientnet_lite0``); else the path of a file, see ``load_encoder_weights``
-    - options: of ViTRVSA or TimmEncoder
+    - options: of ViTRVSA, InternImage or TimmEncoder
 
     Raises ValueError for an unknown name, options or weights that do not fit; FileNotFoundError
     when the weights are not there.
@@ -105,6 +164,11 @@ def create_encoder(
     if file is not None:
         load_encoder_weights(encoder, file)
     return encoder
+
+
+def has_raw_levels(name: str) -> bool:
+    """Whether the encoder can give its maps as they are, all of one stride (``pyramid=False``)."""
+    return name in PRESETS and name.startswith("vit_")
 
 
 def _timm_encoder(name: str, **options: Any) -> Encoder:

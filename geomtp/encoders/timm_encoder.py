@@ -1,4 +1,4 @@
-"""Any model of timm with maps of strides 4, 8, 16, 32, and any plain ViT of patch 16, as encoder.
+"""Any model of timm as encoder, hierarchical or plain, whose maps come in powers of two.
 
 timm: https://github.com/huggingface/pytorch-image-models (Wightman 2019).
 """
@@ -6,6 +6,7 @@ timm: https://github.com/huggingface/pytorch-image-models (Wightman 2019).
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -13,33 +14,42 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from geomtp.encoders.encoder import Encoder, pad_to_multiple
+from geomtp.encoders.encoder import Encoder, check_channels, pad_to_multiple
+from geomtp.encoders.timm_levels import STRIDES, LevelPlan, LevelsOfMaps, plan_levels
 from geomtp.encoders.timm_models import (
-    STRIDES,
     build_timm_model,
     drop_modules,
     layers_of_parameters,
-    level_indices,
+    memory_format_of,
     pruned,
     recompute_activations,
+    spared_parameters,
 )
-from geomtp.encoders.vit_rvsa import PATCH_PX, ViTPyramid, adapt_channels
+from geomtp.encoders.timm_weights import adapted_stem, renamed_by_timm, window_table
 from geomtp.types import FeaturePyramid, SizeHW
 
 SIZE_MULTIPLE = STRIDES[-1]
+
+MISFIT = "its maps are"
+"""How it is told that a model's maps do not have the strides that timm says."""
 
 
 class TimmEncoder(Encoder):
     """A model of timm without what follows its last feature map, by the name that timm gives it.
 
-    Models that halve their maps step by step give those of strides 4, 8, 16, 32; plain vision
-    transformers of patch 16 the outputs of 4 evenly spread blocks, through the same small pyramid
-    as ViT + RVSA. Each level is normalised over its channels. The weights keep timm's names, so
-    files of timm can be imported.
+    Models that halve their maps step by step give those of strides 4, 8, 16, 32; where one is
+    missing, the next coarser map is brought to it by transposed convolutions. Plain vision
+    transformers give the outputs of 4 evenly spread blocks, through the same small pyramid as
+    ViT + RVSA. Patches of 14 px stand for 16 px: images are resized by 14/16 for them. Each level
+    is normalised over its channels. The weights keep timm's names, so files of timm can be
+    imported.
 
-    - image_size: side (or height and width) of the images that position tables are made for; other
-      sizes work too. A few models are bound to one size (CoAtNet, MaxViT, BEiT …): they see other
-      images in tiles of ``image_size``, padded with zeros
+    - image_size: side (or height and width) of the images that position tables and windows are made
+      for; other sizes work too. Models whose windows must divide the image (MaxViT, HaloNet) see it
+      padded with zeros to multiples of ``image_size``; the few that are bound to one size (CoAtNet,
+      BEiT, CaiT …) see it in tiles of ``image_size``
+    - out_blocks: the four blocks (from 0) of a plain transformer that make the levels; the last
+      one four times is ViTDet's pyramid
     - drop_path: probability of skipping a branch of the last block
     - activation_checkpointing: recompute blocks in the backward pass, to save memory
     - download: load timm's pretrained weights, from its cache or the network; random ones otherwise
@@ -54,6 +64,7 @@ class TimmEncoder(Encoder):
         model: str,
         image_size: int | SizeHW,
         in_channels: int = 3,
+        out_blocks: tuple[int, ...] | None = None,
         drop_path: float = 0.0,
         activation_checkpointing: bool = False,
         download: bool = False,
@@ -64,23 +75,19 @@ class TimmEncoder(Encoder):
         self.in_channels = in_channels
         self.tile_hw = _rounded_up(size_hw)
         self.tiled = False
-        built = build_timm_model(
-            model,
-            pretrained=download,
-            in_chans=in_channels,
-            img_size=self.tile_hw,
-            drop_path_rate=drop_path,
-        )
-        reductions = [info["reduction"] for info in built.feature_info]
-        self.plain = len(set(reductions)) == 1
-        indices = level_indices(model, reductions)
-        self.out_channels = tuple(built.feature_info[i]["num_chs"] for i in indices)
+        self.multiple_hw = (SIZE_MULTIPLE, SIZE_MULTIPLE)
+        built, plan = self._built(out_blocks, in_channels, drop_path, download)
+        self.plan = plan
+        self.out_channels = tuple(built.feature_info[i]["num_chs"] for i in plan.indices)
         self.strides = STRIDES
         whole = set(built.state_dict())
-        self.indices = pruned(built, indices)
+        wanted = sorted(set(plan.indices))
+        self.indices = pruned(built, wanted)
+        self._places = [wanted.index(index) for index in plan.indices]
         self.model = built
-        self.pyramid = ViTPyramid(self.out_channels[0]) if self.plain else None
-        self._choose_tiling()
+        self.memory_format = memory_format_of(built)
+        self.pyramid = LevelsOfMaps(self.out_channels, plan.strides)
+        self._choose_sizes()
         drop_modules(built, self._unused_parameters())
         self._pruned = whole - set(built.state_dict())
         if activation_checkpointing:
@@ -88,12 +95,40 @@ class TimmEncoder(Encoder):
         self._layers = layers_of_parameters(built, self.indices)
         self.num_layers = max(self._layers.values())
 
+    def _built(
+        self,
+        out_blocks: tuple[int, ...] | None,
+        in_channels: int,
+        drop_path: float,
+        download: bool,
+    ) -> tuple[Any, LevelPlan]:
+        """The model of timm and which of its maps are used."""
+
+        def build(size_hw: SizeHW) -> Any:
+            return build_timm_model(
+                self.name,
+                pretrained=download,
+                in_chans=in_channels,
+                img_size=size_hw,
+                drop_path_rate=drop_path,
+            )
+
+        built = build(self.tile_hw)
+        reductions = [info["reduction"] for info in built.feature_info]
+        plan = plan_levels(self.name, reductions, out_blocks)
+        if plan.scale != 1:  # its tables are for images of that size: known only now
+            built = build(_scaled(self.tile_hw, plan.scale))
+        return built, plan
+
     def forward(self, images: Tensor) -> FeaturePyramid:
-        """Levels (B, C_i, ⌈H / stride⌉, ⌈W / stride⌉) of images (B, C, H, W)."""
+        """Levels (B, C_i, ⌈H / stride⌉, ⌈W / stride⌉) of images (B, C, H, W).
+
+        Raises ValueError for another number of channels.
+        """
+        check_channels(images, self.in_channels)
         height, width = images.shape[-2:]
-        # Channels last: convolutions, depthwise ones above all, take half the time on CPUs so.
-        images = pad_to_multiple(images, SIZE_MULTIPLE).contiguous(
-            memory_format=torch.channels_last
+        images = pad_to_multiple(images, self.multiple_hw).contiguous(
+            memory_format=self.memory_format
         )
         maps = self._maps_by_tiles(images) if self.tiled else self._maps(images)
         levels = tuple(
@@ -103,17 +138,18 @@ class TimmEncoder(Encoder):
         return FeaturePyramid(levels, STRIDES)
 
     def _maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        if self.plan.scale != 1:
+            size_hw = _scaled((images.shape[-2], images.shape[-1]), self.plan.scale)
+            images = nn.functional.interpolate(images, size_hw, mode="bilinear", antialias=True)
         maps = self.model.forward_intermediates(
             images, indices=self.indices, intermediates_only=True
         )
-        return self.pyramid(tuple(maps)) if self.pyramid else tuple(maps)
+        return self.pyramid([maps[place] for place in self._places])
 
     def _maps_by_tiles(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The maps of each tile, put together; only what fills the last tiles is padded."""
+        """The maps of each tile, put together."""
         height, width = self.tile_hw
-        rows, columns = -(-images.shape[-2] // height), -(-images.shape[-1] // width)
-        below, right = rows * height - images.shape[-2], columns * width - images.shape[-1]
-        images = nn.functional.pad(images, (0, right, 0, below))
+        rows, columns = images.shape[-2] // height, images.shape[-1] // width
         tiles = images.unflatten(2, (rows, height)).unflatten(4, (columns, width))
         # (B, C, rows, height, columns, width) to (B · rows · columns, C, height, width)
         tiles = tiles.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
@@ -123,17 +159,21 @@ class TimmEncoder(Encoder):
             levels.append(split.flatten(4, 5).flatten(2, 3))  # (B, C_i, rows · h, columns · w)
         return tuple(levels)
 
-    def _choose_tiling(self) -> None:
-        """Find out whether images of any size pass; else whether those of ``tile_hw`` do."""
+    def _choose_sizes(self) -> None:
+        """Find out whether images of any size pass, those of multiples, or those of one size."""
         height, width = self.tile_hw
-        self.tiled = self._refusal((height + 32, width + 64)) is not None
-        if not self.tiled:
+        if self._refusal((height + 32, width + 64)) is None:
             return
+        self.multiple_hw = self.tile_hw
+        if self._refusal((2 * height, 3 * width)) is None:
+            return
+        self.tiled = True
         if refusal := self._refusal(self.tile_hw):
             usual_hw = "×".join(map(str, self.model.pretrained_cfg["input_size"][1:]))
+            own = "" if MISFIT in refusal else f"its own size, {usual_hw}, may do, or else "
             raise ValueError(
                 f"timm's {self.name} cannot be an encoder for image_size {height}×{width} "
-                f"({refusal}); try its own size, {usual_hw}, or another model"
+                f"({refusal}); {own}take another model"
             )
 
     @torch.no_grad()
@@ -148,7 +188,7 @@ class TimmEncoder(Encoder):
             (channels, size_hw[0] // stride, size_hw[1] // stride)
             for channels, stride in zip(self.out_channels, STRIDES, strict=True)
         ]
-        return None if found == expected else f"its maps are {found}, not {expected}"
+        return None if found == expected else f"{MISFIT} {found}, not {expected}"
 
     @torch.enable_grad()
     def _unused_parameters(self) -> set[str]:
@@ -187,24 +227,37 @@ class TimmEncoder(Encoder):
         """What timm's files hold for classification."""
         return dict.fromkeys(self._pruned, "behind the last feature map")
 
+    def undecayed(self) -> set[str]:
+        """What timm spares from weight decay: class tokens, tables of relative positions …"""
+        return {f"model.{name}" for name in spared_parameters(self.model)}
+
+    def renamed_official(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``weights`` of a model's authors under the names of timm, as timm itself renames them."""
+        return renamed_by_timm(self.model, weights)
+
     def fit_official(self, key: str, tensor: Tensor) -> Tensor:
         """``tensor`` for our input channels and image size: the stem, tables of positions."""
-        first = self.model.pretrained_cfg.get("first_conv")
-        stems = [first] if isinstance(first, str) else list(first or ())
-        if key in [f"model.{stem}.weight" for stem in stems] and tensor.ndim == 4:
-            channels = self.get_parameter(key).shape[1]
-            # stems that fold pixels into channels are left as they are
-            return adapt_channels(tensor, channels) if channels == self.in_channels else tensor
-        if key == "model.pos_embed" and self.plain and tensor.ndim == 3:
+        if self._takes_image(key, tensor):
+            return adapted_stem(tensor, self.get_parameter(key).shape[1], self.in_channels)
+        if key == "model.pos_embed" and self.plan.plain and tensor.ndim == 3:
             return self._positions(tensor, self.get_parameter(key))
         if key.endswith("relative_position_bias_table"):
             window: Any = self.get_submodule(key.rpartition(".")[0]).window_size
-            return _window_table(tensor, self.get_parameter(key), window)
+            return window_table(tensor, self.get_parameter(key), window)
         return tensor
+
+    def _takes_image(self, key: str, tensor: Tensor) -> bool:
+        """Whether this is a convolution of the stem that differs in its input channels alone."""
+        if tensor.ndim != 4 or self._layers.get(key.removeprefix("model.")) != 0:
+            return False
+        own = self.get_parameter(key).shape
+        return (own[0], *own[2:]) == (tensor.shape[0], *tensor.shape[2:]) and (
+            own[1] % self.in_channels == 0
+        )
 
     def _positions(self, table: Tensor, own: Tensor) -> Tensor:
         """``table`` (1, prefix + square grid, D) for our grid; as it is where it is not square."""
-        rows, columns = (side // PATCH_PX for side in self.tile_hw)
+        rows, columns = (side // self.plan.strides[0] for side in self.tile_hw)
         prefix = own.shape[1] - rows * columns
         cells = table.shape[1] - prefix
         if table.shape == own.shape or cells < 1 or math.isqrt(cells) ** 2 != cells:
@@ -223,30 +276,6 @@ def normalised(level: Tensor) -> Tensor:
     return nn.functional.layer_norm(cells, cells.shape[-1:]).permute(0, 3, 1, 2)
 
 
-def _window_table(table: Tensor, own: Tensor, window_hw: SizeHW) -> Tensor:
-    """Relative positions of a square window for our window, bicubic; as they are where in doubt.
-
-    Tables are (positions of rows and columns, then of other tokens; heads) or (heads, rows,
-    columns).
-    """
-    rows, columns = (2 * side - 1 for side in window_hw)
-    if table.shape == own.shape or table.ndim not in (2, 3):
-        return table
-    if table.ndim == 3:
-        return _bicubic(table, rows, columns)
-    others = len(own) - rows * columns
-    side = math.isqrt(max(0, len(table) - others))
-    if side * side + others != len(table):
-        return table
-    images = table[: side * side].T.unflatten(1, (side, side))  # (heads, rows, columns)
-    resized = _bicubic(images, rows, columns).flatten(1).T
-    return torch.cat((resized, table[side * side :]))
-
-
-def _bicubic(images: Tensor, rows: int, columns: int) -> Tensor:
-    return nn.functional.interpolate(images[None], (rows, columns), mode="bicubic")[0]
-
-
 def _without_values(module: nn.Module) -> dict[str, Tensor]:
     """Every tensor of ``module`` by name, its shape alone; each place once, tied ones the same.
 
@@ -259,6 +288,11 @@ def _without_values(module: nn.Module) -> dict[str, Tensor]:
             shape = shapes.setdefault(id(tensor), tensor.detach().to("meta"))
             named[f"{path}.{name}".removeprefix(".")] = shape
     return named
+
+
+def _scaled(size_hw: SizeHW, scale: Fraction) -> SizeHW:
+    """A size that the model sees; whole, as scales are of 8ths or 16ths and sizes of 32nds."""
+    return int(size_hw[0] * scale), int(size_hw[1] * scale)
 
 
 def _rounded_up(size_hw: SizeHW) -> SizeHW:

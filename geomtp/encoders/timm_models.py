@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import fnmatch
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import timm
+import torch
 from timm.models import group_parameters
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from geomtp.encoders.vit_rvsa import PATCH_PX
 from geomtp.types import SizeHW
 
-STRIDES = (4, 8, 16, 32)
+ONEDNN_BLOCK = 16
+"""Channels that oneDNN computes together with 512-bit registers."""
 
 
 @runtime_checkable
@@ -22,6 +25,15 @@ class GroupsParameters(Protocol):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any] | Callable[[str], Any]:
         """Patterns of parameter names, stem first."""
+        ...
+
+
+@runtime_checkable
+class SparesParameters(Protocol):
+    """A model of timm that tells which parameters weight decay should leave alone."""
+
+    def no_weight_decay(self) -> Iterable[str]:
+        """Names or patterns of names."""
         ...
 
 
@@ -43,7 +55,10 @@ def is_timm_model(name: str) -> bool:
 
 def close_timm_models(name: str) -> list[str]:
     """The names of timm nearest to ``name``, best first; none where nothing is near."""
-    return difflib.get_close_matches(name, timm.list_models(), n=5)
+    known = timm.list_models()
+    begun = [model for model in known if model.startswith(name)]
+    near = [*begun, *difflib.get_close_matches(name, known, n=5)]
+    return list(dict.fromkeys(near))[:5]
 
 
 def build_timm_model(model: str, *, pretrained: bool, img_size: SizeHW, **options: Any) -> Any:
@@ -71,29 +86,12 @@ def build_timm_model(model: str, *, pretrained: bool, img_size: SizeHW, **option
                 for name in refused:
                     del optional[name]
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ValueError(f"timm cannot build {model} with {optional}: {error}") from error
+        why = str(error) or f"{type(error).__name__}, without a word of timm"
+        raise ValueError(f"timm cannot build {model} with {optional}: {why}") from error
     for name, default in (("drop_path_rate", 0.0), ("in_chans", 3)):
         if name not in optional and options[name] != default:
             raise ValueError(f"timm's {model} has no {name}; leave it at {default}")
     return built
-
-
-def level_indices(model: str, reductions: list[int]) -> list[int]:
-    """Which of a model's feature maps make the four levels. Raises ValueError."""
-    if len(set(reductions)) == 1:
-        if reductions[0] != PATCH_PX or len(reductions) < 4:
-            raise ValueError(
-                f"{model} has {len(reductions)} maps, all of stride {reductions[0]}: of such plain "
-                f"models only those of stride {PATCH_PX} with 4 blocks or more can be encoders"
-            )
-        return [(level + 1) * len(reductions) // 4 - 1 for level in range(4)]
-    if missing := [stride for stride in STRIDES if stride not in reductions]:
-        raise ValueError(
-            f"{model} has feature maps of strides {', '.join(map(str, reductions))}, but the "
-            f"decoders need {', '.join(map(str, STRIDES))}: {missing[0]} is missing"
-        )
-    last = {stride: index for index, stride in enumerate(reductions)}
-    return [last[stride] for stride in STRIDES]
 
 
 def pruned(built: Any, indices: list[int]) -> list[int]:
@@ -125,6 +123,54 @@ def recompute_activations(model: str, built: Any) -> None:
         raise ValueError(
             f"timm's {model} cannot recompute its activations; leave activation_checkpointing off"
         ) from error
+    for module in built.modules():
+        if isinstance(module, _BatchNorm):
+            CountsOnce(module)
+
+
+class CountsOnce:
+    """Keeps a batch norm from counting a batch again when it is recomputed in the backward pass.
+
+    Its running statistics would otherwise move twice as fast with recomputation as without.
+    """
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        self.momentum: list[float | None] = []  # of the norm, while it is recomputed
+        norm.register_forward_pre_hook(self._before)
+        # always: recomputation stops with an exception as soon as it has what it needs
+        norm.register_forward_hook(self._after, always_call=True)
+
+    def _before(self, norm: nn.Module, _: Any) -> None:
+        if isinstance(norm, _BatchNorm) and norm.training and _in_backward():
+            self.momentum.append(norm.momentum)
+            norm.momentum = 0.0
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.sub_(1)
+
+    def _after(self, norm: nn.Module, *_: Any) -> None:
+        if isinstance(norm, _BatchNorm) and self.momentum:
+            norm.momentum = self.momentum.pop()
+
+
+def _in_backward() -> bool:
+    """Whether autograd runs now; torch's own checkpointing asks the same way."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def memory_format_of(built: nn.Module) -> torch.memory_format:
+    """The order of axes in memory that ``built`` computes fastest in, and safely, on CPUs.
+
+    Channels last: convolutions, depthwise ones above all, take half the time so. But the gradient
+    of a strided 1×1 convolution of few channels then writes past its workspace in oneDNN
+    (uxlfoundation/oneDNN issue 6035) and corrupts memory: stems of FastViT, MobileOne and RepVGG.
+    """
+    convolutions = (module for module in built.modules() if isinstance(module, nn.Conv2d))
+    unsafe = any(
+        max(layer.kernel_size) == 1 < max(layer.stride)
+        and layer.in_channels // layer.groups < ONEDNN_BLOCK
+        for layer in convolutions
+    )
+    return torch.contiguous_format if unsafe else torch.channels_last
 
 
 def layers_of_parameters(built: Any, indices: list[int]) -> dict[str, int]:
@@ -139,3 +185,13 @@ def layers_of_parameters(built: Any, indices: list[int]) -> dict[str, int]:
         layer = max([layer, *inside])
         layers[name] = layer
     return layers
+
+
+def spared_parameters(built: nn.Module) -> set[str]:
+    """The parameters that timm leaves out of weight decay by name."""
+    patterns = list(built.no_weight_decay()) if isinstance(built, SparesParameters) else []
+    return {
+        name
+        for name, _ in built.named_parameters()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    }

@@ -19,7 +19,7 @@ from geomtp.encoders.attention import (
     RotatedVariedSizeWindowAttention,
     depth_scaled_,
 )
-from geomtp.encoders.encoder import Encoder, pad_to_multiple
+from geomtp.encoders.encoder import Encoder, check_channels, pad_to_multiple
 from geomtp.layers import Linear, recomputed
 from geomtp.types import FeaturePyramid, SizeHW
 
@@ -65,6 +65,7 @@ class ViTRVSA(Encoder):
         if len(out_blocks) != 4 or max(out_blocks) >= depth:
             raise ValueError(f"out_blocks must name 4 of the blocks 0…{depth - 1}: {out_blocks}")
         size_hw = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.in_channels = in_channels
         self.grid_hw = (-(-size_hw[0] // PATCH_PX), -(-size_hw[1] // PATCH_PX))
         self.out_blocks = out_blocks
         self.out_channels = (width,) * 4
@@ -107,7 +108,11 @@ class ViTRVSA(Encoder):
                 depth_scaled_(block.mlp.fc2.weight, index)
 
     def forward(self, images: Tensor) -> FeaturePyramid:
-        """Levels (B, width, H_i, W_i) of images (B, C, H, W), padded to multiples of 16 px."""
+        """Levels (B, width, H_i, W_i) of images (B, C, H, W), padded to multiples of 16 px.
+
+        Raises ValueError for another number of channels.
+        """
+        check_channels(images, self.in_channels)
         images = pad_to_multiple(images, PATCH_PX)
         tokens = self.patch_embed["proj"](images).permute(0, 2, 3, 1)
         tokens = tokens + self._positions((tokens.shape[1], tokens.shape[2])).to(tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -21,9 +22,22 @@ from geomtp.encoders.encoder import Encoder
 PART = "encoder."
 """What stands before the encoder's keys in our files of whole models."""
 
+ENCODER_NAME = "encoder.safetensors"
+"""The file of the encoder in the folder of a run."""
+
 LEAST_SHARE = 0.25
 """Of an encoder's tensors, how many a file must hold to be its weights; common names such as
 ``stem.conv.weight`` fit more than one kind. Plain ViT weights hold 0.6 of a ViT + RVSA."""
+
+
+@runtime_checkable
+class RenamesOfficialWeights(Protocol):
+    """An encoder whose weights also come in files of other names."""
+
+    def renamed_official(self, weights: dict[str, Tensor], /) -> dict[str, Tensor]:
+        """``weights`` under official names; as they are where they have them."""
+        ...
+
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +47,8 @@ def load_encoder_weights(encoder: Encoder, path: str | Path) -> ImportReport:
 
     The file may be one of ours, of an encoder or of a whole model, whose encoder is taken; one with
     official names: of MTP, of a masked autoencoder, for a TimmEncoder of timm; or the package of
-    EfficientNet-lite0. The stem is adapted to the encoder's input channels, tables of positions
-    to its image size.
+    EfficientNet-lite0. Of a folder of a run its ``encoder.safetensors`` is taken. The stem is
+    adapted to the encoder's input channels, tables of positions to its image size.
 
     Returns:
         What was used, is missing, unexpected, resized and ignored; also logged.
@@ -45,10 +59,14 @@ def load_encoder_weights(encoder: Encoder, path: str | Path) -> ImportReport:
             unchanged then.
     """
     path = Path(path)
+    if path.is_dir():
+        path = path / ENCODER_NAME
     if not isinstance(encoder, HasOfficialKeys):
         raise ValueError(f"{type(encoder).__name__} cannot take weights: it names none of its own")
     official = encoder.official_keys()
     tensors = _official_weights(path, official)
+    if isinstance(encoder, RenamesOfficialWeights):
+        tensors = encoder.renamed_official(tensors)
     found = max(sum(p + key in tensors for key in official.values()) for p in PREFIXES)
     if found < LEAST_SHARE * len(official):
         raise ValueError(

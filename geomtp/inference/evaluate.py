@@ -35,7 +35,11 @@ def evaluate(
         done = 0
         for batch in loader:
             found = model.predict(
-                batch.images.to(device), batch.image_sizes_hw, source, batch.original_sizes_hw
+                batch.images.to(device),
+                batch.image_sizes_hw,
+                source,
+                batch.original_sizes_hw,
+                None if batch.images_after is None else batch.images_after.to(device),
             )
             for image_id, predictions, targets in zip(
                 batch.image_ids, found, batch.targets, strict=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -18,6 +19,8 @@ from geomtp.checkpoints import (
 )
 from geomtp.encoders.presets import create_encoder
 from geomtp.encoders.weights import load_encoder_weights
+from geomtp.mae import MaeConfig, load_mae, save_mae
+from geomtp.mae.files import ENCODER_KIND, KIND
 from geomtp.model import load, save
 
 
@@ -32,6 +35,7 @@ def inspect(path: str | Path) -> str:
     elements = sum(tensor.numel() for tensor in tensors.values())
     parts = Counter(".".join(key.split(".")[:2]) for key in tensors)
     lines = [f"{path}: {kind}, {len(tensors)} tensors, {elements / 1e6:.2f} M numbers"]
+    lines += _lines_on_mae(tensors, info)
     if "encoder" in info:
         lines.append(f"encoder {info['encoder']}, made for {info['image_size']} px")
     if "model" in info:
@@ -43,6 +47,21 @@ def inspect(path: str | Path) -> str:
     return "\n".join(lines)
 
 
+def _lines_on_mae(tensors: dict[str, torch.Tensor], info: dict[str, Any]) -> list[str]:
+    """What is to be said of a whole masked autoencoder, ours or official."""
+    try:
+        config = (
+            MaeConfig.from_json(info["mae"]) if "mae" in info else MaeConfig.of_official(tensors)
+        )
+    except ValueError:  # something else
+        return []
+    return [
+        f"masked autoencoder for {config.encoder}, made for {config.image_size} px and "
+        f"{config.in_channels} channels; decoder {config.decoder_width} wide, "
+        f"{config.decoder_depth} blocks"
+    ]
+
+
 def import_weights(
     path: str | Path,
     out: str | Path,
@@ -51,16 +70,27 @@ def import_weights(
     image_size: int = 224,
     in_channels: int = 3,
     like: str | Path | None = None,
+    mae: bool = False,
 ) -> str:
     """Read official weights from ``path`` and write them to ``out`` as ours; the import's report.
 
     - encoder: take the encoder alone; ``image_size`` and ``in_channels`` are what it is made for
     - like: a whole-model file of ours with the settings (sources, widths) of the official model
+    - mae: a whole masked autoencoder, whose settings are read from its shapes
 
-    Raises ValueError when neither or both are given, or the weights do not fit.
+    Raises ValueError unless exactly one of them is given, or when the weights do not fit.
     """
-    if (encoder is None) == (like is None):
-        raise ValueError("say what to make: --encoder NAME for the encoder alone, or --like MODEL")
+    if sum((encoder is not None, like is not None, mae)) != 1:
+        raise ValueError(
+            "say what to make: --encoder NAME for the encoder alone, --like MODEL, or --mae"
+        )
+    if mae:
+        tensors = read_foreign(path)
+        config = MaeConfig.of_official(tensors)
+        autoencoder = config.build()
+        report = import_official(tensors, autoencoder)
+        save_mae(autoencoder, config, out)
+        return str(report)
     if like is not None:
         model = load(like)
         report = import_official(read_foreign(path), model)
@@ -83,26 +113,34 @@ def import_weights(
 def export(path: str | Path, out: str | Path) -> str:
     """Write our model or encoder at ``path`` to ``out`` under official names; what was written.
 
-    ``out`` ends in ``.pth`` ({"state_dict": …}, as the reference loads it) or ``.safetensors``.
+    ``out`` ends in ``.pth`` ({"state_dict": …}, or {"model": …} of a masked autoencoder, as the
+    references load them) or ``.safetensors``.
     """
     out = Path(out)
-    _, info = read_weights(path)
-    if info.get("kind") == "encoder":
-        module: torch.nn.Module = create_encoder(
+    ours, info = read_weights(path)
+    kind = info.get("kind")
+    part_name = "model" if kind in (KIND, ENCODER_KIND) else "state_dict"
+    if kind == ENCODER_KIND:  # a plain ViT: its names are the official ones
+        tensors = ours
+    elif kind == KIND:
+        tensors = export_official(load_mae(path)[0])
+    elif kind == "encoder":
+        encoder = create_encoder(
             info["encoder"],
             image_size=info["image_size"],
             in_channels=info["in_channels"],
             weights=path,
             **info["encoder_options"],
         )
+        tensors = export_official(encoder)
     else:
-        module = load(path)
-    tensors = {key: tensor.contiguous() for key, tensor in export_official(module).items()}
+        tensors = export_official(load(path))
+    tensors = {key: tensor.contiguous() for key, tensor in tensors.items()}
     if out.suffix not in (".pth", ".safetensors"):
         raise ValueError(f"official weights go to a .pth or a .safetensors file, got {out.name}")
     with replacing(out) as part:
         if out.suffix == ".pth":
-            torch.save({"state_dict": tensors}, part)
+            torch.save({part_name: tensors}, part)
         else:
             save_file(tensors, part)
     return f"{len(tensors)} tensors under official names in {out}"

@@ -12,7 +12,7 @@ from geomtp.labels.quality import CheckedMask, QualityRules, check_masks
 from geomtp.labels.readers import READERS, read_annotations
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.segmenters import SEGMENTERS, BoxSegmenter, PolygonSegmenter, Segmenter
-from geomtp.labels.semantic_maps import semantic_map
+from geomtp.labels.semantic_maps import change_map, semantic_map
 from geomtp.labels.store import LabelStore, StoreWriter, write_store
 from geomtp.labels.store_building import build_store, classes_in
 from geomtp.labels.store_format import StoreInfo
@@ -40,6 +40,7 @@ __all__ = [
     "StoreInfo",
     "StoreWriter",
     "build_store",
+    "change_map",
     "check_masks",
     "classes_in",
     "create_segmenter",

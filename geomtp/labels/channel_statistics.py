@@ -38,6 +38,7 @@ def measure_mean_std(
                 f"images have"
             ) from error
         values = pixels.reshape(-1, channels).astype(np.float64)
+        values = values[np.isfinite(values).all(axis=1)]  # no data
         count += len(values)
         total += values.sum(axis=0)
         squares += np.square(values).sum(axis=0)

@@ -49,7 +49,9 @@ def export_semantic(store: LabelStore, out: Path) -> None:
     palette = palette_of(store)
     for labels in store:
         path = path_beside(out / "maps", labels.image, ".png")
-        picture = Image.fromarray(semantic_map(labels, store.image_root))  # mode L, then indexed
+        picture = Image.fromarray(
+            semantic_map(labels, store.image_root, values=store.info.semantic_values)
+        )  # mode L, then indexed
         picture.putpalette(palette.reshape(-1).tolist())
         picture.save(path, optimize=False)
     with (out / "classes.csv").open("w", newline="", encoding="utf-8") as file:

@@ -29,6 +29,11 @@ class ImageLabels:
       where it is None and ``rles`` is not, the semantic map is painted from the masks, larger
       objects first, so that the smaller lie on top (equal areas: the higher score, then the later)
     - scene_class: class id of the whole image
+    - image_after: path (like ``image``) of the same place at a second date, of the same size
+    - change: path (like ``image``) of a grey map of what changed between the dates: 0 unchanged,
+      1 changed, 255 unknown
+
+    Grey maps of other values are read through ``StoreInfo.semantic_values`` and ``change_values``.
 
     How the masks came about, one entry per box, where a segmenter made them (else None):
 
@@ -60,6 +65,8 @@ class ImageLabels:
     prompts: tuple[str, ...] | None = None
     coverage: NDArray[np.float32] | None = None
     raw_rles: tuple[bytes, ...] | None = None
+    image_after: str | None = None
+    change: str | None = None
     ignored_rles: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:

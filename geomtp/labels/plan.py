@@ -31,7 +31,14 @@ from geomtp.labels.tiling import tile_stem
 from geomtp.types import ClassMap
 
 _FILE = "run.json"
-_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+"""Names of folders and the splits they stand for."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +222,7 @@ def save_plan(out: Path, plan: Plan) -> None:
         part.write_text(json.dumps(dataclasses.asdict(plan), indent=1), "utf-8")
 
 
-def _place(image: str) -> str:
+def place_of(image: str) -> str:
     """The image that a tile was cut from, by DOTA's way of naming; the image itself otherwise."""
     path = PurePosixPath(image)
     return (path.parent / path.stem.split("__")[0]).as_posix()
@@ -225,7 +232,7 @@ def _validation(config: GenerateLabels, names: Sequence[str]) -> tuple[str, ...]
     """The places held out for validation: those whose names hash lowest."""
     if config.split != "hash" or not config.val_share:
         return ()
-    places = hash_order(_place(name) for name in names)
+    places = hash_order(place_of(name) for name in names)
     if len(places) < 2:
         return ()  # there must be something to train on
     return tuple(sorted(places[: max(1, round(config.val_share * len(places)))]))
@@ -234,12 +241,12 @@ def _validation(config: GenerateLabels, names: Sequence[str]) -> tuple[str, ...]
 def split_of(image: str, config: GenerateLabels, validation: frozenset[str]) -> str:
     """The split of an image. Raises ValueError when no folder tells."""
     if config.split == "hash":
-        return "val" if _place(image) in validation else "train"
+        return "val" if place_of(image) in validation else "train"
     if config.split != "folders":
         return config.split
     for part in PurePosixPath(image).parts[:-1]:
-        if part.lower() in _FOLDERS:
-            return _FOLDERS[part.lower()]
+        if part.lower() in SPLIT_FOLDERS:
+            return SPLIT_FOLDERS[part.lower()]
     raise ValueError(
         f"{image} lies in no folder named train, val, valid or test: choose another way to split"
     )

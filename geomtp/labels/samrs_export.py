@@ -64,7 +64,7 @@ def export_samrs(store: LabelStore, out: Path) -> None:
             raise ValueError(f"two images would be called {stem}.png: rename one of them")
         _add_entries(entries[labels.split], labels, f"{stem}.png")
         _write_image(store.image_root / labels.image, out / layout.images / f"{stem}.png")
-        semantic = semantic_map(labels, store.image_root)
+        semantic = semantic_map(labels, store.image_root, values=store.info.semantic_values)
         semantic[semantic == IGNORE] = 0  # there is no way to say it
         Image.fromarray(semantic - np.uint8(1)).save(out / layout.grey / f"{stem}.png")
         text = dota_text(labels, classes)

@@ -1,7 +1,8 @@
-"""The semantic map of one image, or of a window of it."""
+"""The semantic map or the change map of one image, or of a window of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,74 @@ Runs = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 def semantic_map(
-    labels: ImageLabels, image_root: Path, window_xyxy: WindowXYXY | None = None
+    labels: ImageLabels,
+    image_root: Path,
+    window_xyxy: WindowXYXY | None = None,
+    values: Mapping[int, int] | None = None,
 ) -> NDArray[np.uint8]:
     """The classes of the pixels of a window (without one: of the whole image).
 
     Returns (H, W) uint8: 0 background, k + 1 for class k, 255 to be ignored. It is read from the
-    grey map (255 there is background, c is class c), or painted from the masks, larger objects
-    first so that smaller ones lie on top (equal areas: the one of the higher score, where there are
-    scores, then the later one); ``ignored_rles`` go below all others. Areas are those of whole
-    masks, whatever the window. Only what the window needs is decoded.
+    grey map (255 there is background, c is class c, unless ``values`` say what each value means),
+    or painted from the masks, larger objects first so that smaller ones lie on top (equal areas:
+    the one of the higher score, where there are scores, then the later one); ``ignored_rles`` go
+    below all others. Areas are those of whole masks, whatever the window. Only what the window
+    needs is decoded.
 
     Raises ValueError when the image has neither map nor masks, for a window that leaves the image,
     and for a grey map of another kind; OSError where the map cannot be read.
     """
+    window = _window(labels, window_xyxy)
+    if labels.semantic is not None:
+        path = image_root / labels.semantic
+        grey = _read_grey_map(path, labels.size_hw, window)
+        if values is not None:
+            return translated(grey, values, path)
+        return grey + np.uint8(1)  # wraps: the background 255 becomes 0
+    if labels.rles is None:
+        raise ValueError(f"{labels.image} has no semantic labels: neither a grey map nor masks")
+    return _paint(labels, window)
+
+
+def change_map(
+    labels: ImageLabels,
+    image_root: Path,
+    window_xyxy: WindowXYXY | None = None,
+    values: Mapping[int, int] | None = None,
+) -> NDArray[np.uint8]:
+    """What changed in a window (without one: in the whole image) between the two dates.
+
+    Returns (H, W) uint8: 0 unchanged, 1 changed, 255 unknown; ``values`` say what each value of the
+    file means where it holds others. Raises like ``semantic_map``.
+    """
+    window = _window(labels, window_xyxy)
+    if labels.change is None:
+        raise ValueError(f"{labels.image} has no map of what changed")
+    path = image_root / labels.change
+    own = {0: 0, 1: 1, IGNORE: IGNORE}
+    return translated(_read_grey_map(path, labels.size_hw, window), values or own, path)
+
+
+def translated(grey: NDArray[np.uint8], values: Mapping[int, int], path: Path) -> NDArray[np.uint8]:
+    """A grey map (H, W) by a table; ``path`` names it.
+
+    Raises ValueError listing the values that the table lacks, with counts.
+    """
+    counts = np.bincount(grey.reshape(-1), minlength=256)
+    if strangers := [
+        f"{v} ({counts[v]} pixels)" for v in np.flatnonzero(counts) if v not in values
+    ]:
+        raise ValueError(
+            f"{path} holds values that mean nothing: {', '.join(strangers[:8])}; "
+            f"known: {', '.join(map(str, sorted(values)))}"
+        )
+    table = np.zeros(256, dtype=np.uint8)
+    table[list(values)] = list(values.values())
+    return table[grey]
+
+
+def _window(labels: ImageLabels, window_xyxy: WindowXYXY | None) -> WindowXYXY:
+    """The window, or the whole image. Raises ValueError for one that leaves the image."""
     height, width = labels.size_hw
     window = window_xyxy or (0, 0, width, height)
     x1, y1, x2, y2 = window
@@ -38,11 +94,7 @@ def semantic_map(
             f"the window {window} (x1 y1 x2 y2) must lie inside {labels.image}, "
             f"which is {width} wide and {height} high"
         )
-    if labels.semantic is not None:
-        return _read_grey_map(image_root / labels.semantic, labels.size_hw, window)
-    if labels.rles is None:
-        raise ValueError(f"{labels.image} has no semantic labels: neither a grey map nor masks")
-    return _paint(labels, window)
+    return window
 
 
 def _read_grey_map(path: Path, size_hw: SizeHW, window_xyxy: WindowXYXY) -> NDArray[np.uint8]:
@@ -53,7 +105,7 @@ def _read_grey_map(path: Path, size_hw: SizeHW, window_xyxy: WindowXYXY) -> NDAr
         raise ValueError(
             f"{path} must be a grey map of 8 bits, found {grey.shape[2]} bands of {grey.dtype}"
         )
-    return grey[:, :, 0] + np.uint8(1)  # wraps: the background 255 becomes 0
+    return grey[:, :, 0]
 
 
 def _paint(labels: ImageLabels, window_xyxy: WindowXYXY) -> NDArray[np.uint8]:

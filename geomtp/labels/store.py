@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,17 +36,21 @@ _ROWS_PER_BATCH = 512
 
 
 class LabelStore:
-    """The rows of a store, all of them or those of one split: ``len(store)``, ``store[i]``.
+    """The rows of a store, all, those of one split, or chosen ones: ``len(store)``, ``store[i]``.
 
     Attributes: ``info`` and its fields ``source, classes, image_root, mean, std, gsd_m, licence``;
     ``path``; ``split`` (None: all). The labels stay in a memory map that processes share; a pickled
-    store is only its path and split, and opens the map anew where it is unpickled.
+    store is only its path and what was chosen, and opens the map anew where it is unpickled.
     """
 
     def __init__(
-        self, path: str | Path, split: str | None = None, image_root: str | Path | None = None
+        self,
+        path: str | Path,
+        split: str | None = None,
+        image_root: str | Path | None = None,
+        rows: tuple[int, ...] | None = None,
     ) -> None:
-        """Open the store at ``path``; use ``open`` and ``subset``, which say what is meant."""
+        """Open the store at ``path``; use ``open``, ``subset`` and ``rows``, which are clearer."""
         if split is not None and split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
         self.path, self.split, self._moved_root = Path(path), split, image_root
@@ -61,6 +65,9 @@ class LabelStore:
             codes = [batch.column("split").to_numpy() for batch in self._batches]
             wanted = SPLITS.index(split)
             self._rows = np.flatnonzero(np.concatenate([np.empty(0, np.int8), *codes]) == wanted)
+        self._chosen = rows
+        if rows is not None:
+            self._rows = self._rows[list(rows)]
 
     @classmethod
     def open(cls, path: str | Path, image_root: str | Path | None = None) -> Self:
@@ -78,10 +85,17 @@ class LabelStore:
         """
         if self.split is not None and split != self.split:
             raise ValueError(f"this is the {self.split!r} part of {self.path}: it has no {split!r}")
+        if self._chosen is not None:
+            raise ValueError("take the split of a store first, then rows of it")
         return LabelStore(self.path, split, self._moved_root)
 
+    def rows(self, indices: Sequence[int]) -> LabelStore:
+        """The rows ``indices`` of these, in that order. Raises IndexError beyond the end."""
+        chosen = indices if self._chosen is None else [self._chosen[i] for i in indices]
+        return LabelStore(self.path, self.split, self._moved_root, tuple(chosen))
+
     def __reduce__(self) -> tuple[type[LabelStore], tuple[Any, ...]]:
-        return (LabelStore, (self.path, self.split, self._moved_root))
+        return (LabelStore, (self.path, self.split, self._moved_root, self._chosen))
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -21,8 +21,7 @@ pa: Any = pyarrow  # it has no types of its own
 
 INFO_NAME = "store.json"
 _FORMAT = "geomtp label store"
-_VERSION = 2
-_OLD_VERSION = 1  # the same without the columns on how the masks came about
+_VERSION = 3
 SCHEMA = pa.schema(
     [
         pa.field("image", pa.string(), nullable=False),
@@ -41,9 +40,17 @@ SCHEMA = pa.schema(
         pa.field("prompts", pa.list_(pa.string())),
         pa.field("coverage", pa.list_(pa.float32())),
         pa.field("raw_rles", pa.list_(pa.binary())),
+        pa.field("image_after", pa.string()),
+        pa.field("change", pa.string()),
     ]
 )
-_OLD_SCHEMA = pa.schema(list(SCHEMA)[:11])
+_COLUMNS = {
+    1: 11,  # up to scene_class
+    2: 16,  # and how the masks came about
+    _VERSION: len(SCHEMA),
+}
+"""How many of the columns stores of each version have."""
+_VALUES = ("semantic_values", "change_values")
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,10 @@ class StoreInfo:
       is the number of channels that training reads: ``read_window(…, bands=range(len(mean)))``
     - gsd_m: metres per pixel, None where unknown or mixed
     - licence: of images and labels
+    - semantic_values: what the values of grey class maps mean: 0 background, k + 1 class k, 255 to
+      be ignored. None: 255 is background, c is class c
+    - change_values: likewise of change maps: 0 unchanged, 1 changed, 255 to be ignored. None: the
+      values are these
 
     Raises ValueError when mean and std differ in length, or a std is not positive.
     """
@@ -67,6 +78,8 @@ class StoreInfo:
     std: tuple[float, ...]
     gsd_m: float | None = None
     licence: str = ""
+    semantic_values: dict[int, int] | None = None
+    change_values: dict[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.std):
@@ -80,7 +93,7 @@ class StoreInfo:
 
 def check_row(labels: ImageLabels, class_count: int) -> None:
     """Raise ValueError for labels that a store of ``class_count`` classes must not hold."""
-    for path in (labels.image, labels.semantic):
+    for path in (labels.image, labels.semantic, labels.image_after, labels.change):
         if path is not None and relative_path(path) != path:
             raise ValueError(f"image paths have forward slashes and no '.', got {path!r}")
     for name, ids in (("box_labels", labels.box_labels), ("rbox_labels", labels.rbox_labels)):
@@ -118,6 +131,8 @@ def row_columns(labels: ImageLabels) -> dict[str, Any]:
         "prompts": rows(labels.prompts),
         "coverage": rows(labels.coverage),
         "raw_rles": rows(labels.raw_rles),
+        "image_after": labels.image_after,
+        "change": labels.change,
     }
 
 
@@ -160,6 +175,8 @@ def row_labels(batch: Any, row: int) -> ImageLabels:
         prompts=several("prompts"),
         coverage=numbers("coverage"),
         raw_rles=several("raw_rles"),
+        image_after=value("image_after"),
+        change=value("change"),
     )
 
 
@@ -181,6 +198,9 @@ def info_json(path: Path, info: StoreInfo, labels_name: str) -> str:
         "gsd_m": info.gsd_m,
         "licence": info.licence,
     }
+    for name in _VALUES:
+        if (values := getattr(info, name)) is not None:
+            content[name] = values  # JSON makes texts of the keys
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -206,10 +226,10 @@ def read_info(path: Path, image_root: str | Path | None) -> tuple[StoreInfo, Pat
             raise ValueError(f"expected the format {_FORMAT!r}, found {content.get('format')!r}")
     except ValueError as error:
         raise OSError(f"{file} is damaged or no label store: {error}") from error
-    if content.get("version") not in (_OLD_VERSION, _VERSION):
+    if content.get("version") not in _COLUMNS:
         raise ValueError(
-            f"{file} has version {content.get('version')}, this program reads {_OLD_VERSION} and "
-            f"{_VERSION}: build the store anew"
+            f"{file} has version {content.get('version')}, this program reads "
+            f"{', '.join(map(str, _COLUMNS))}: build the store anew"
         )
     try:
         info = StoreInfo(
@@ -222,9 +242,14 @@ def read_info(path: Path, image_root: str | Path | None) -> tuple[StoreInfo, Pat
             std=tuple(content["std"]),
             gsd_m=content["gsd_m"],
             licence=content["licence"],
+            **{
+                name: {int(key): int(value) for key, value in content[name].items()}
+                for name in _VALUES
+                if name in content
+            },
         )
         return info, path / relative_path(content["labels"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise OSError(f"{file} is damaged: {error!r}") from error
 
 
@@ -232,7 +257,10 @@ def read_batches(labels: Path) -> list[Any]:
     """The record batches in ``labels``, memory-mapped. Raises OSError naming a damaged file."""
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(labels)))
-        if not (reader.schema.equals(SCHEMA) or reader.schema.equals(_OLD_SCHEMA)):
+        count = len(reader.schema)
+        if count not in _COLUMNS.values() or not reader.schema.equals(
+            pa.schema(list(SCHEMA)[:count])
+        ):
             raise pa.ArrowInvalid("its columns are not those of a label store")
         return [reader.get_batch(i) for i in range(reader.num_record_batches)]
     except (OSError, pa.ArrowException) as error:

@@ -4,17 +4,23 @@ Each metric collects with ``update`` and answers with ``compute``; the answer's 
 flat dictionary of fractions for a log.
 """
 
+from geomtp.metrics.change import ChangeResult, ChangeScore
 from geomtp.metrics.coco import CocoResult, CocoScore, InstanceScores
 from geomtp.metrics.rotated import ClassMatches, RotatedResult, RotatedScore
+from geomtp.metrics.scene import SceneResult, SceneScore
 from geomtp.metrics.semantic import SemanticResult, SemanticScore
 
 __all__ = [
+    "ChangeResult",
+    "ChangeScore",
     "ClassMatches",
     "CocoResult",
     "CocoScore",
     "InstanceScores",
     "RotatedResult",
     "RotatedScore",
+    "SceneResult",
+    "SceneScore",
     "SemanticResult",
     "SemanticScore",
 ]

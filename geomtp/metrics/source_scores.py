@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+from geomtp.metrics.change import ChangeScore
 from geomtp.metrics.coco import CocoScore
 from geomtp.metrics.rotated import RotatedScore
+from geomtp.metrics.scene import SceneScore
 from geomtp.metrics.semantic import SemanticScore
 from geomtp.types import ClassMap, Predictions, Targets
 
@@ -22,6 +24,8 @@ class SourceScores:
         self._semantic = SemanticScore(len(classes) + 1) if "semantic" in tasks else None
         self._instance = CocoScore(classes.names) if "instance" in tasks else None
         self._rotated = RotatedScore(classes.names) if "rotated" in tasks else None
+        self._scene = SceneScore(classes.names) if "scene" in tasks else None
+        self._change = ChangeScore() if "change" in tasks else None
 
     def update(self, image_id: Hashable, predictions: Predictions, targets: Targets) -> None:
         """Add one image; predictions and targets are in pixels of the same size."""
@@ -31,11 +35,18 @@ class SourceScores:
             self._instance.update(image_id, predictions, targets)
         if self._rotated and targets.rboxes is not None:
             self._rotated.update(image_id, predictions, targets)
+        if self._scene and targets.scene_class is not None:
+            best = int(predictions.scene_scores.argmax())
+            self._scene.update(image_id, best, targets.scene_class)
+        if self._change and targets.change is not None:
+            self._change.update(image_id, predictions.change, targets.change)
 
     def summary(self) -> dict[str, float]:
-        """Name → fraction: "semantic/miou", "mask/ap50", "rotated/ap50" and others.
+        """Name → fraction: "semantic/miou", "mask/ap50", "rotated/ap50",
+        "scene/accuracy", "change/f1" and others.
 
-        Of each class too: "semantic/iou/CLASS" and "box/ap50/CLASS", mask and rotated alike.
+        Of each class too: "semantic/iou/CLASS", "box/ap50/CLASS" (mask and rotated alike),
+        "scene/accuracy/CLASS".
         """
         summary: dict[str, float] = {}
         if self._semantic:
@@ -51,6 +62,12 @@ class SourceScores:
         if self._rotated:
             rotated = self._rotated.compute()
             summary |= rotated.summary() | _of_classes("rotated/ap50", self._classes, rotated.ap50)
+        if self._scene:
+            scene = self._scene.compute()
+            of_classes = _of_classes("scene/accuracy", self._classes, scene.class_accuracy)
+            summary |= scene.summary() | of_classes
+        if self._change:
+            summary |= self._change.compute().summary()
         return summary
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
+import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 Settings = TypeVar("Settings")
 
-LISTED = ("tasks", "sources")
+LISTED = ("tasks", "sources", "classes")
 """Flags that take names separated by commas."""
 
 
@@ -94,10 +96,11 @@ def _read(recipe: str, kind: type) -> dict[str, Any]:
 def _as_values(arguments: list[str], kind: type) -> list[str]:
     """Flags as the parser takes them.
 
-    "--some-name value" becomes "--some_name=value", a bare "--resume" is true, and lists of names
-    may be separated by commas.
+    "--some-name value" becomes "--some_name=value", a bare "--resume" is true, lists of names may
+    be separated by commas, and several paths by spaces.
     """
     switches = {f"--{field.name}" for field in dataclasses.fields(kind) if field.type == "bool"}
+    paths = {f"--{f.name}" for f in dataclasses.fields(kind) if f.type == "tuple[Path, ...]"}
     joined: list[str] = []
     rest = iter(range(len(arguments)))
     for index in rest:
@@ -106,6 +109,13 @@ def _as_values(arguments: list[str], kind: type) -> list[str]:
         if flag.startswith("--"):
             name, equals, value = flag.partition("=")
             flag = name[:2] + name[2:].replace("-", "_") + equals + value
+        name, equals, value = flag.partition("=")
+        if name in paths and not value.startswith("["):
+            more = list(itertools.takewhile(_is_value, arguments[index + 1 :]))
+            given = [value, *more] if equals else more
+            joined.append(f"{name}={json.dumps(given, ensure_ascii=False)}")
+            next(itertools.islice(rest, len(more), len(more)), None)  # passed over
+            continue
         if flag.startswith("--") and "=" not in flag:
             if following is not None and not following.startswith("--"):
                 flag = f"{flag}={following}"
@@ -116,9 +126,13 @@ def _as_values(arguments: list[str], kind: type) -> list[str]:
     return joined
 
 
+def _is_value(word: str) -> bool:
+    return not word.startswith("--")
+
+
 def _listed(flag: str) -> str:
     name, _, value = flag.partition("=")
-    if name.lstrip("-") not in LISTED or value.startswith(("[", "{")):
+    if not flag.startswith("--") or name.lstrip("-") not in LISTED or value.startswith(("[", "{")):
         return flag
     if name == "--sources":
         return f"{name}={{{', '.join(f'{item}: {{}}' for item in value.split(','))}}}"

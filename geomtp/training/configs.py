@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Task = Literal["semantic", "instance", "rotated"]
-ALL_TASKS: tuple[Task, ...] = ("semantic", "instance", "rotated")
+Task = Literal["semantic", "instance", "rotated", "scene", "change"]
+ALL_TASKS: tuple[Task, ...] = ("semantic", "instance", "rotated", "scene", "change")
+PRETRAINING_TASKS: tuple[Task, ...] = ("semantic", "instance", "rotated")
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,18 @@ class SourceRun:
     without_flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class PretrainMTP:
-    """Multi-task pretraining: one encoder, three kinds of decoder, any number of sources.
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What every training of a model with decoders needs; each kind of run adds its own.
 
     Args:
-        sources: the labelled sources by name: a known one, or a folder of DATA with a label store.
-        data: folder that holds a folder per source; embedded sources need none.
+        data: folder of the data.
         out: folder of the run.
-        tasks: the tasks to train.
         encoder: name of the encoder.
         weights: what the encoder starts from: a file, "imagenet" where a package carries such
             weights, or nothing (random).
         image_size: side of the training views, in pixels.
-        in_channels: channels of the images.
+        in_channels: channels of the images; by default as many as the label stores say.
         mean: per channel, subtracted from the images; by default each source's own.
         std: per channel, what the images are divided by; by default each source's own.
         drop_path: probability of skipping a branch of the last block; linear over the blocks.
@@ -58,7 +57,6 @@ class PretrainMTP:
         rotated_looks: how often the rotated detector corrects a box when predicting; a second look
             helps where training is short and proposals are coarse.
         batch_size: images per step and process, over all sources.
-        mixing: how the sources share a batch: equally, by their sizes, or by their weights.
         resize_range: zoom of the training views is drawn from this range.
         resize_relative_to: whether zoom 1 fits the image into the view ("crop") or keeps its
             pixels ("image").
@@ -74,6 +72,7 @@ class PretrainMTP:
         ema_decay: keep a moving average of the weights, and validate and export it.
         batch_norm: "train" uses and updates batch statistics; "frozen_encoder" keeps the running
             statistics in the encoder as they are; "frozen" everywhere.
+        freeze_encoder: train the decoders alone, on an encoder as it is in use.
         precision: "32", or "bf16" for mixed precision.
         seed: of weights, order, views and sampling.
         workers: processes that load data.
@@ -90,21 +89,14 @@ class PretrainMTP:
         skip_bad: leave out images that cannot be read, instead of stopping.
         strict: stop at the first malformed annotation, instead of leaving it out.
         resume: go on from the last checkpoint in out.
-        reference_box_targets: train instance boxes towards 1, as the reference does (quirk 16).
-        reference_statistics: one set of running statistics of batch norms for all sources.
-        reference_label_padding: squeeze logits onto smaller label maps (quirk 17).
-        reference_photometric: distort colours as the reference does (quirk 18).
-        reference_filtering: filter boxes and rotated boxes apart (quirk 19).
     """
 
-    sources: dict[str, SourceRun]
     data: Path | None = None
-    out: Path = Path("runs/mtp")
-    tasks: tuple[Task, ...] = ALL_TASKS
+    out: Path = Path("runs/training")
     encoder: str = "vit_b_rvsa"
     weights: str | None = None
     image_size: int = 448
-    in_channels: int = 3
+    in_channels: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     drop_path: float = 0.1
@@ -117,7 +109,6 @@ class PretrainMTP:
     anchor_scale: float = 8.0
     rotated_looks: int = 1
     batch_size: int = 3
-    mixing: Literal["avg", "ratio", "weights"] = "avg"
     resize_range: tuple[float, float] = (0.5, 2.0)
     resize_relative_to: Literal["crop", "image"] = "crop"
     photometric: bool = True
@@ -131,6 +122,7 @@ class PretrainMTP:
     loss_weights: dict[str, float] = field(default_factory=dict)
     ema_decay: float | None = None
     batch_norm: Literal["train", "frozen_encoder", "frozen"] = "train"
+    freeze_encoder: bool = False
     precision: Literal["32", "bf16"] = "32"
     seed: int = 2023
     workers: int = 2
@@ -147,21 +139,14 @@ class PretrainMTP:
     skip_bad: bool = False
     strict: bool = False
     resume: bool = False
-    reference_box_targets: bool = False
-    reference_statistics: bool = False
-    reference_label_padding: bool = False
-    reference_photometric: bool = False
-    reference_filtering: bool = False
 
     def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("sources: at least one is needed, found none")
         for name, least in (("steps", 1), ("batch_size", 1), ("image_size", 32), ("log_every", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
         for name in ("mean", "std"):
             values = getattr(self, name)
-            if values is not None and len(values) != self.in_channels:
+            if None not in (values, self.in_channels) and len(values) != self.in_channels:
                 raise ValueError(
                     f"{name} needs a value per channel: {self.in_channels}, found {len(values)}"
                 )
@@ -171,7 +156,87 @@ class PretrainMTP:
         if unknown := {name.split("/")[0] for name in self.loss_weights} - set(ALL_TASKS):
             raise ValueError(f"loss_weights name tasks; {', '.join(sorted(unknown))} is none")
 
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainMTP(Training):
+    """Multi-task pretraining: one encoder, a decoder per task, any number of sources.
+
+    Args:
+        sources: the labelled sources by name: a known one, or a folder of DATA with a label store.
+        data: folder that holds a folder per source; embedded sources need none.
+        tasks: the tasks to train.
+        mixing: how the sources share a batch: equally, by their sizes, or by their weights.
+        reference_box_targets: train instance boxes towards 1, as the reference does (quirk 16).
+        reference_statistics: one set of running statistics of batch norms for all sources.
+        reference_label_padding: squeeze logits onto smaller label maps (quirk 17).
+        reference_photometric: distort colours as the reference does (quirk 18).
+        reference_filtering: filter boxes and rotated boxes apart (quirk 19).
+    """
+
+    sources: dict[str, SourceRun]
+    data: Path | None = None
+    out: Path = Path("runs/mtp")
+    tasks: tuple[Task, ...] = PRETRAINING_TASKS
+    mixing: Literal["avg", "ratio", "weights"] = "avg"
+    reference_box_targets: bool = False
+    reference_statistics: bool = False
+    reference_label_padding: bool = False
+    reference_photometric: bool = False
+    reference_filtering: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sources:
+            raise ValueError("sources: at least one is needed, found none")
+
     def tasks_of(self, source: str) -> tuple[Task, ...]:
         """The tasks that ``source`` trains in this run."""
         chosen = self.sources[source].tasks
         return self.tasks if chosen is None else tuple(t for t in self.tasks if t in chosen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(Training):
+    """Fine-tuning on one task of one data set, which may be your own folder.
+
+    Args:
+        task: what is learned.
+        data: the data set: a label store; class folders (scene); images and masks (semantic);
+            before, after and masks (change); images with COCO json or DOTA txt.
+        source: name of a known data set, whose layout DATA has; by default it is recognised.
+        classes: names in order: of the class folders, of the mask values from 1, or of the
+            objects; by default as found.
+        val_share: how much is held out where no folders named train and val say it.
+        image_size: side of the training views, in pixels. Images are fitted into it for validation,
+            too, unless resize_relative_to is "image" or evaluation_size says otherwise.
+        train_fraction: share of the training images that is used; smaller shares lie within larger.
+        train_limit: most training images that are used.
+        reuse_decoder: take the decoder of --weights too, which must be a whole model of ours.
+    """
+
+    task: Task
+    source: str | None = None
+    classes: tuple[str, ...] | None = None
+    val_share: float = 0.2
+    train_fraction: float = 1.0
+    train_limit: int | None = None
+    reuse_decoder: bool = False
+    out: Path = Path("runs/finetune")
+    image_size: int = 224
+    batch_size: int = 16
+    resize_range: tuple[float, float] = (0.75, 1.5)
+    steps: int = 1000
+    learning_rate: float = 1e-4
+    layer_decay: float | None = 0.9
+    warmup_steps: int = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.train_fraction <= 1:
+            raise ValueError(f"train_fraction must lie in 0…1, found {self.train_fraction}")
+        if not 0 < self.val_share < 1:
+            raise ValueError(f"val_share must lie between 0 and 1, found {self.val_share}")
+        if self.train_limit is not None and self.train_limit < 1:
+            raise ValueError(f"train_limit must be at least 1, found {self.train_limit}")
+        if self.reuse_decoder and not self.weights:
+            raise ValueError("reuse_decoder takes the decoder from --weights, which names no file")

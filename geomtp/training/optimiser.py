@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from geomtp.encoders.encoder import Encoder
 
@@ -17,7 +19,7 @@ WARMUP_START = 1e-6
 
 def parameter_groups(
     model: nn.Module,
-    encoder: Encoder,
+    encoder: Encoder | None,
     *,
     learning_rate: float,
     weight_decay: float,
@@ -26,20 +28,25 @@ def parameter_groups(
     """Groups for AdamW, one per layer and kind; each has ``params``, ``names``, ``lr`` and more.
 
     - encoder: the part of ``model`` whose layers are counted; what is outside learns at the full
-      rate
+      rate; None where there is no layer_decay
     - layer_decay: a layer learns at ``layer_decay`` times the rate of the next one; None: all alike
 
-    Vectors, biases and position embeddings are not decayed towards zero. Relative position tables
-    are, as in the reference.
+    Vectors, biases, position embeddings and what ``encoder.undecayed`` names are not decayed
+    towards zero. Relative position tables of ViT + RVSA are, as in the reference.
     """
-    layers = {id(p): encoder.layer_of(name) for name, p in encoder.named_parameters()}
-    last = encoder.num_layers + 1
+    layers, last = {}, 0
+    spared: set[int] = set()
+    if encoder is not None:
+        spared = {id(encoder.get_parameter(name)) for name in encoder.undecayed()}
+        layers = {id(p): encoder.layer_of(name) for name, p in encoder.named_parameters()}
+        last = encoder.num_layers + 1
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         layer = last if layer_decay is None else layers.get(id(parameter), last)
-        decayed = not (parameter.ndim == 1 or name.endswith(".bias") or "pos_embed" in name)
+        plain = parameter.ndim <= 1 or name.endswith(".bias") or "pos_embed" in name
+        decayed = not (plain or id(parameter) in spared)
         scale = 1.0 if layer_decay is None else layer_decay ** (last - layer)
         group = groups.setdefault(
             (layer, decayed),
@@ -56,10 +63,12 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups)]
 
 
-def adamw(groups: Iterable[dict[str, Any]]) -> torch.optim.AdamW:
-    """AdamW as in the reference: betas 0.9 and 0.999, epsilon 1e-8."""
+def adamw(
+    groups: Iterable[dict[str, Any]], betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.AdamW:
+    """AdamW as in the reference: epsilon 1e-8."""
     kept = [{k: v for k, v in group.items() if k not in ("names", "scale")} for group in groups]
-    return torch.optim.AdamW(kept, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    return torch.optim.AdamW(kept, betas=betas, eps=1e-8, fused=True)
 
 
 def learning_rate_factor(step: int, *, steps: int, warmup_steps: int = 0) -> float:
@@ -68,6 +77,25 @@ def learning_rate_factor(step: int, *, steps: int, warmup_steps: int = 0) -> flo
         return WARMUP_START + (1 - WARMUP_START) * step / max(1, warmup_steps - 1)
     progress = (step - warmup_steps) / max(1, steps - warmup_steps)
     return (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+class ClipsGradients(LightningModule):
+    """A training whose gradients are clipped in every precision.
+
+    Lightning refuses to in mixed precision when AdamW is fused, because of loss scaling; bf16 has
+    none.
+    """
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip all gradients together, if that is wanted."""
+        if gradient_clip_val is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            clip_gradients(parameters, gradient_clip_val)
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:

@@ -1,9 +1,8 @@
-"""What a run trains on: its model's settings, its data sets, its steps."""
+"""What a run trains on: its model's settings, its views, its steps."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,28 +10,33 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from geomtp.data.dataset import StoreDataset
-from geomtp.data.mixing import StepSampler, batch_shares, train_loader
+from geomtp.data.mixing import StepSampler, train_loader
 from geomtp.data.transforms import EvalTransform, TrainTransform
-from geomtp.labels import DoubtRule, LabelStore
+from geomtp.labels import LabelStore
 from geomtp.model import ModelConfig, SourceConfig
-from geomtp.training.configs import PretrainMTP
+from geomtp.training.configs import Training
 from geomtp.types import Batch
 
 
-def model_config_of(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> ModelConfig:
-    """The model of a run: its encoder, and a classifier for each task of each source."""
+def model_config_of(
+    config: Training, stores: Mapping[str, LabelStore], tasks: Mapping[str, Sequence[str]]
+) -> ModelConfig:
+    """The model of a run: its encoder, and a classifier for each of the ``tasks`` of each source.
+
+    Raises ValueError when the images of the sources differ in channels.
+    """
     options: dict[str, Any] = {"drop_path": config.drop_path}
     if config.activation_checkpointing:
         options["activation_checkpointing"] = True
     return ModelConfig(
         encoder=config.encoder,
         image_size=config.image_size,
-        in_channels=config.in_channels,
+        in_channels=_channels(config, stores),
         encoder_options=options,
         sources={
             name: SourceConfig(
                 classes=store.classes,
-                tasks=config.tasks_of(name),
+                tasks=tuple(tasks[name]),
                 mean=config.mean or store.mean,
                 std=config.std or store.std,
             )
@@ -45,82 +49,70 @@ def model_config_of(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> Mo
         rois=config.rois,
         anchor_scale=config.anchor_scale,
         rotated_looks=config.rotated_looks,
-        reference_box_targets=config.reference_box_targets,
-        reference_statistics=config.reference_statistics,
     )
 
 
-def datasets(
-    config: PretrainMTP, stores: Mapping[str, LabelStore], split: str, *, training: bool
-) -> dict[str, StoreDataset]:
-    """The images of one split of each source, as training views or whole; empty sources left out.
+def _channels(config: Training, stores: Mapping[str, LabelStore]) -> int:
+    """How many channels the images have: what is said, or what the stores say."""
+    if config.mean is not None:
+        return len(config.mean)
+    counts = {name: len(store.mean) for name, store in stores.items()}
+    wanted = config.in_channels or next(iter(counts.values()))
+    if other := [f"{name}: {count}" for name, count in counts.items() if count != wanted]:
+        raise ValueError(
+            f"the encoder is to take {wanted} channels, but label stores name mean and std of "
+            f"others ({', '.join(other)}): give --mean and --std, or --in-channels"
+        )
+    return wanted
 
-    Raises ValueError when a source that is to be trained has no image.
-    """
-    train_view = TrainTransform(
+
+def training_view(config: Training) -> TrainTransform:
+    """How images are seen in training."""
+    return TrainTransform(
         config.image_size,
         resize_range=config.resize_range,
         resize_relative_to=config.resize_relative_to,
         photometric=config.photometric,
-        reference_filtering=config.reference_filtering,
-        reference_photometric=config.reference_photometric,
     )
-    found = {}
-    for name, store in stores.items():
-        source, part = config.sources[name], store.subset(split)
-        if len(part) == 0:
-            if training:
-                raise ValueError(
-                    f"{name} has no images in its {split!r} split: nothing to train on"
-                )
-            continue
-        found[name] = StoreDataset(
-            part,
-            train_view if training else EvalTransform(config.evaluation_size),
-            config.tasks_of(name),
-            seed=config.seed + zlib.crc32(name.encode()),
-            skip_bad=config.skip_bad,
-            mean=config.mean,
-            std=config.std,
-            doubt=DoubtRule(source.least_score, source.without_flags) if training else DoubtRule(),
-        )
-    return found
 
 
-class MixedData(LightningDataModule):
+def held_out_view(config: Training) -> EvalTransform:
+    """How images are seen in validation."""
+    return EvalTransform(config.evaluation_size)
+
+
+class StepData(LightningDataModule):
     """The steps of a run, from ``start_step`` on, as this process reads them."""
 
     def __init__(
-        self, config: PretrainMTP, parts: Mapping[str, StoreDataset], start_step: int
+        self,
+        config: Training,
+        parts: Mapping[str, StoreDataset],
+        shares: Mapping[str, int],
+        start_step: int,
+        reference_label_padding: bool,
     ) -> None:
         super().__init__()
-        self.config, self.parts, self.start_step = config, parts, start_step
+        self.config, self.parts, self.shares = config, parts, shares
+        self.start_step, self.reference_label_padding = start_step, reference_label_padding
 
     def train_dataloader(self) -> DataLoader[dict[str, Batch]]:
         """The loader of this process; called by Lightning when the processes are known."""
-        config = self.config
         assert self.trainer is not None
-        sizes = {name: len(dataset) for name, dataset in self.parts.items()}
-        weights = {name: source.weight for name, source in config.sources.items()}
         sampler = StepSampler(
-            sizes,
-            batch_shares(
-                sizes,
-                config.batch_size,
-                config.mixing,
-                weights if config.mixing == "weights" else None,
-            ),
-            config.steps,
+            {name: len(dataset) for name, dataset in self.parts.items()},
+            self.shares,
+            self.config.steps,
             start_step=self.start_step,
-            seed=config.seed,
+            seed=self.config.seed,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
         return train_loader(
             self.parts,
             sampler,
-            size_px=config.image_size,
-            workers=config.workers,
+            size_px=self.config.image_size,
+            workers=self.config.workers,
             pin_memory=torch.cuda.is_available(),
-            reference_label_padding=config.reference_label_padding,
+            reference_label_padding=self.reference_label_padding,
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from geomtp.checkpoints import replacing
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that prepares the folder; told by the launcher."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @dataclass(frozen=True)
@@ -58,14 +64,36 @@ class RunFolder:
         return self.path / "encoder.safetensors"
 
     @property
+    def scores(self) -> Path:
+        """The scores of the last validation, of single classes too, as JSON."""
+        return self.path / "scores.json"
+
+    @property
     def stores(self) -> Path:
         """Label stores that were made for this run."""
         return self.path / "stores"
 
     @property
+    def images(self) -> Path:
+        """The index of unlabelled images."""
+        return self.path / "images"
+
+    @property
     def pictures(self) -> Path:
         """Predictions beside the truth."""
         return self.path / "pictures"
+
+    @contextmanager
+    def opened(self, settings: Any, *, resume: bool, may_differ: set[str]) -> Iterator[None]:
+        """``open`` by the first process; undone where the block, which prepares the run, raises."""
+        if is_first_process():
+            self.open(settings, resume=resume, may_differ=may_differ)
+        try:
+            yield
+        except BaseException:
+            if is_first_process() and not resume:
+                self.config.unlink(missing_ok=True)
+            raise
 
     def open(self, settings: Any, *, resume: bool, may_differ: set[str]) -> None:
         """Make the folder and write ``settings``, or check them against those of the run resumed.

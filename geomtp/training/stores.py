@@ -57,11 +57,18 @@ def wait_for_stores(names: list[str], data: Path | None, out: Path) -> None:
     """
     end = time.monotonic() + LONGEST_WAIT_S
     for name in names:
-        place = _given(name, data) or out / name
-        while not (place / INFO_NAME).is_file():
-            if time.monotonic() > end:
-                raise FileNotFoundError(f"the first process did not make the store {place}")
-            time.sleep(1.0)
+        wait_for_store(_given(name, data) or out / name, end)
+
+
+def wait_for_store(place: Path, end: float) -> None:
+    """Return when there is a label store at ``place``.
+
+    Raises FileNotFoundError when there is none at ``end`` (``time.monotonic``).
+    """
+    while not (place / INFO_NAME).is_file():
+        if time.monotonic() > end:
+            raise FileNotFoundError(f"the first process did not make the store {place}")
+        time.sleep(1.0)
 
 
 def _given(name: str, data: Path | None) -> Path | None:

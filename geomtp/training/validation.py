@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,19 +11,29 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from geomtp.checkpoints import save_weights
+from geomtp.checkpoints import replacing, save_weights
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.inference.evaluate import evaluate
 from geomtp.model import MultiTaskModel, save
+from geomtp.training.change_pictures import change_comparison
 from geomtp.training.comparisons import comparison
-from geomtp.training.pictures import contact_sheet, displayable, save_picture
+from geomtp.training.pictures import Picture, contact_sheet, displayable, save_picture
 from geomtp.training.run_folder import RunFolder
 from geomtp.types import Batch
 
-HEADLINES = ("semantic/miou", "box/ap50", "mask/ap50", "rotated/ap50")
+HEADLINES = (
+    "semantic/miou",
+    "box/ap50",
+    "mask/ap50",
+    "rotated/ap50",
+    "scene/accuracy",
+    "change/f1",
+)
 """The figures that are printed, and whose mean decides which model is best."""
 
 Scores = dict[str, dict[str, float]]
@@ -53,29 +64,29 @@ class ValidationSet:
     def draw(self, model: MultiTaskModel, folder: RunFolder, count: int) -> None:
         """Write one picture per source: ``count`` images, predictions below the truth."""
         for source, dataset in self.datasets.items():
-            panels = []
             loader = validation_loader(dataset, source, limit=count)
-            for batch in loader:
-                found = model.predict(
-                    batch.images.to(next(model.parameters()).device),
-                    batch.image_sizes_hw,
-                    source,
-                    batch.original_sizes_hw,
-                )[0].to("cpu")
-                height, width = batch.image_sizes_hw[0]
-                info = dataset.store.info
-                image = displayable(
-                    batch.images[0, :, :height, :width],
-                    dataset.mean or info.mean,
-                    dataset.std or info.std,
-                )
-                panels.append(
-                    comparison(
-                        _at_size(image, batch), batch.targets[0], found, dataset.store.classes
-                    )
-                )
+            panels = [_picture(model, batch, dataset) for batch in loader]
             if panels:
                 save_picture(contact_sheet(panels, 1), folder.pictures / f"{source}.png")
+
+
+def _picture(model: MultiTaskModel, batch: Batch, dataset: StoreDataset) -> Image.Image:
+    """One image with its truth and what the model says."""
+    device = next(model.parameters()).device
+    after = None if batch.images_after is None else batch.images_after.to(device)
+    found = model.predict(
+        batch.images.to(device), batch.image_sizes_hw, batch.source, batch.original_sizes_hw, after
+    )[0].to("cpu")
+    height, width = batch.image_sizes_hw[0]
+    mean, std = dataset.info.mean, dataset.info.std
+
+    def shown(images: Tensor) -> Picture:
+        return _at_size(displayable(images[0, :, :height, :width], mean, std), batch)
+
+    image, truth = shown(batch.images), batch.targets[0]
+    if batch.images_after is None:
+        return comparison(image, truth, found, dataset.store.classes)
+    return change_comparison(image, shown(batch.images_after), truth, found)
 
 
 def _at_size(image: np.ndarray, batch: Batch) -> np.ndarray:
@@ -154,6 +165,8 @@ class Validation(Callback):
     def _write(self, model: MultiTaskModel, headline: float, step: int) -> None:
         save(model, self.folder.model)
         save_encoder(model, self.folder)
+        with replacing(self.folder.scores) as part:
+            part.write_text(json.dumps(_json_scores(self.scores, step), indent=1) + "\n", "utf-8")
         if headline > self.best:
             save(model, self.folder.best)
         if self.pictures:
@@ -167,6 +180,15 @@ class Validation(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
         self.best = state_dict["best"]
+
+
+def _json_scores(scores: Scores, step: int) -> dict[str, Any]:
+    """The step and the scores by source; what is not defined is null."""
+    known = {
+        source: {name: None if math.isnan(v) else v for name, v in values.items()}
+        for source, values in scores.items()
+    }
+    return {"step": step, "scores": known}
 
 
 def save_encoder(model: MultiTaskModel, folder: RunFolder) -> None:

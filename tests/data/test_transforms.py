@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from geomtp.data.dataset import StoreDataset, collate
 from geomtp.data.transforms import EvalTransform, TrainTransform, fitted
 from geomtp.geometry import decode_rle, mask_boxes
-from geomtp.labels import ImageLabels, StoreInfo, semantic_map
+from geomtp.labels import ImageLabels, StoreInfo, change_map, semantic_map, write_store
 from geomtp.rasters import write_raster
 from geomtp.types import TASKS
 from tests.data.stores import CLASSES, MEAN, STD, info_of, make_store, random_labels, smooth_image
@@ -25,7 +26,7 @@ def store(tmp_path_factory):
 def test_all_targets_of_a_view_have_its_size(store):
     transform = TrainTransform(64)
     for seed in range(10):
-        image, targets = transform(store[0], store.info, TASKS, np.random.default_rng(seed))
+        image, targets, *_ = transform(store[0], store.info, TASKS, np.random.default_rng(seed))
         size_hw = tuple(image.shape[1:])
         assert image.dtype == torch.float32
         assert max(size_hw) <= 64
@@ -44,7 +45,7 @@ def test_the_same_draws_give_the_same_view(store):
     def view(seed):
         return TrainTransform(64)(store[0], store.info, TASKS, np.random.default_rng(seed))
 
-    (a, a_targets), (b, b_targets), (c, _) = view(1), view(1), view(2)
+    (a, a_targets, _), (b, b_targets, _), (c, *_) = view(1), view(1), view(2)
     assert torch.equal(a, b)
     for field in dataclasses.fields(a_targets):
         one, other = getattr(a_targets, field.name), getattr(b_targets, field.name)
@@ -136,10 +137,10 @@ def test_views_without_objects_are_drawn_anew(reference, tmp_path):
         64, (1.0, 1.0), resize_relative_to="image", reference_filtering=reference, flip=False
     )
     views = [transform(labels, info, TASKS, np.random.default_rng(i)) for i in range(40)]
-    found = [len(targets.boxes) for _, targets in views]
+    found = [len(targets.boxes) for _, targets, _ in views]
     # One draw finds it with probability 32 / 512 to 48 / 512, ten draws with 0.48 to 0.63.
     assert 12 <= sum(found) <= 36
-    negatives = [targets for _, targets in views if len(targets.boxes) == 0]
+    negatives = [targets for _, targets, _ in views if len(targets.boxes) == 0]
     assert all(len(targets.rboxes) == 0 for targets in negatives)
     assert all(targets.masks.shape == (0, 64, 64) for targets in negatives)
 
@@ -156,7 +157,7 @@ def test_images_without_objects_are_seen_at_once(tmp_path):
     )
     rng = np.random.default_rng(0)
     transform = TrainTransform(64, photometric=False)
-    image, targets = transform(none, info, TASKS, rng)
+    image, targets, *_ = transform(none, info, TASKS, rng)
     after_one_draw = np.random.default_rng(0)
     transform.draw(none.size_hw, after_one_draw)
     assert rng.bit_generator.state == after_one_draw.bit_generator.state
@@ -169,14 +170,14 @@ def test_unlabelled_tasks_stay_none(tmp_path):
     labels, info = one_object_store(tmp_path)
     bare = ImageLabels("a.png", labels.size_hw, scene_class=2)
     for transform in (TrainTransform(64), EvalTransform()):
-        _, targets = transform(bare, info, TASKS, np.random.default_rng(0))
+        _, targets, _ = transform(bare, info, TASKS, np.random.default_rng(0))
         assert targets.scene_class == 2
         for name in ("boxes", "box_labels", "masks", "rboxes", "rbox_labels", "semantic"):
             assert getattr(targets, name) is None, name
-        _, targets = transform(labels, info, ("rotated",), np.random.default_rng(0))
+        _, targets, _ = transform(labels, info, ("rotated",), np.random.default_rng(0))
         assert targets.rboxes is not None
         assert targets.boxes is targets.masks is targets.semantic is None
-        _, targets = transform(labels, info, ("semantic",), np.random.default_rng(0))
+        _, targets, _ = transform(labels, info, ("semantic",), np.random.default_rng(0))
         assert targets.semantic is not None
         assert targets.boxes is targets.rboxes is None
 
@@ -188,7 +189,7 @@ def test_values_are_normalised_by_channel(tmp_path):
     want = [(value - m) / s for value, m, s in zip((10, 100, 200), MEAN, STD, strict=True)]
     plain = TrainTransform(16, photometric=False)
     for transform in (EvalTransform(), plain):
-        image, _ = transform(labels, info, (), np.random.default_rng(0))
+        image, *_ = transform(labels, info, (), np.random.default_rng(0))
         torch.testing.assert_close(image.amin(dim=(1, 2)), torch.tensor(want))
         torch.testing.assert_close(image.amax(dim=(1, 2)), torch.tensor(want))
 
@@ -221,10 +222,10 @@ def test_other_types_and_channel_counts(dtype, channels, tmp_path):
     write_raster(tmp_path / "a.tif", pixels)
     info = StoreInfo("made", CLASSES, tmp_path, (100.0,) * channels, (60.0,) * channels)
     labels = ImageLabels("a.tif", (40, 50))
-    image, _ = TrainTransform(32)(labels, info, TASKS, rng)
+    image, *_ = TrainTransform(32)(labels, info, TASKS, rng)
     assert image.shape[0] == channels
     assert torch.isfinite(image).all()
-    whole, _ = EvalTransform()(labels, info, TASKS, rng)
+    whole, *_ = EvalTransform()(labels, info, TASKS, rng)
     have = whole.permute(1, 2, 0) * 60 + 100
     torch.testing.assert_close(have, torch.from_numpy(pixels.astype(np.float32)), atol=1e-3, rtol=0)
 
@@ -232,7 +233,7 @@ def test_other_types_and_channel_counts(dtype, channels, tmp_path):
 def test_evaluation_keeps_labels_in_pixels_of_the_file(store):
     labels = store[0]
     rng = np.random.default_rng(0)
-    image, targets = EvalTransform(120)(labels, store.info, TASKS, rng)
+    image, targets, *_ = EvalTransform(120)(labels, store.info, TASKS, rng)
     assert image.shape == (3, 80, 120)
     assert targets.boxes.numpy().tolist() == labels.boxes.tolist()
     assert targets.rboxes.numpy().tolist() == labels.rboxes.tolist()
@@ -259,3 +260,61 @@ def test_settings_that_mean_nothing_are_refused(settings):
 def test_a_size_below_one_is_refused():
     with pytest.raises(ValueError, match="positive"):
         EvalTransform(0)
+
+
+def pair_store(folder, images=1):
+    """The same picture twice, with its change map: what is bright in it has changed."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(images):
+        picture = smooth_image((70, 90), rng)
+        for name in ("before", "after"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(folder / name / f"{i}.png")
+        Image.fromarray((picture[:, :, 0] > 140).astype(np.uint8)).save(folder / f"{i}.png")
+        rows.append(
+            ImageLabels(
+                f"before/{i}.png", (70, 90), image_after=f"after/{i}.png", change=f"{i}.png"
+            )
+        )
+    return write_store(folder / "store", rows, info_of(folder))
+
+
+def test_both_dates_are_seen_through_one_view_in_a_light_of_their_own(tmp_path):
+    store = pair_store(tmp_path)
+    plain = TrainTransform(64, (1, 1), resize_relative_to="image", photometric=False)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        image, targets, after = plain(store[0], store.info, ("change",), rng)
+        assert torch.equal(image, after)
+        assert targets.change.shape == image.shape[1:]
+        assert targets.semantic is None
+        red = image[0] * store.std[0] + store.mean[0]
+        assert torch.equal(targets.change == 1, red > 140.5)
+    lit = TrainTransform(64)
+    pairs = [lit(store[0], store.info, ("change",), np.random.default_rng(s)) for s in range(8)]
+    assert any(not torch.equal(pair.image, pair.image_after) for pair in pairs)
+    whole = EvalTransform()(store[0], store.info, ("change",), np.random.default_rng(0))
+    assert torch.equal(whole.image, whole.image_after)
+    assert whole.targets.change.tolist() == change_map(store[0], store.image_root).tolist()
+
+
+def test_a_second_date_is_read_only_where_it_is_needed(tmp_path):
+    store = pair_store(tmp_path)
+    for transform in (TrainTransform(64), EvalTransform()):
+        rng = np.random.default_rng(0)
+        assert transform(store[0], store.info, ("semantic",), rng).image_after is None
+        alone = dataclasses.replace(store[0], image_after=None)
+        with pytest.raises(ValueError, match=r"before/0.png has no image of a second date"):
+            transform(alone, store.info, ("change",), rng)
+
+
+def test_batches_of_pairs_are_padded_alike(tmp_path):
+    store = pair_store(tmp_path, images=2)
+    dataset = StoreDataset(store, TrainTransform(64, (0.4, 0.9)), ("change",))
+    batch = collate([dataset.get(0, 0), dataset.get(0, 1)], "pair", 64)
+    assert batch.images_after.shape == batch.images.shape == (2, 3, 64, 64)
+    for target, (height, width) in zip(batch.targets, batch.image_sizes_hw, strict=True):
+        assert target.change.shape == (64, 64)
+        assert (target.change[height:] == 255).all()
+        assert (target.change[:height, :width] < 2).all()

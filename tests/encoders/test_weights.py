@@ -1,13 +1,14 @@
 """Pretrained weights into encoders: files of ours and of others, misfits told in a sentence."""
 
 import logging
+import re
 
 import pytest
 import timm
 import torch
 from torch import nn
 
-from geomtp.checkpoints import save_weights
+from geomtp.checkpoints import import_official, save_weights
 from geomtp.encoders.encoder import Encoder
 from geomtp.encoders.presets import create_encoder
 from geomtp.encoders.timm_encoder import TimmEncoder, normalised
@@ -90,6 +91,101 @@ def test_rgb_weights_for_four_channels(tmp_path):
     assert report.interpolated == (
         ("model.conv_stem.weight", tuple(old.shape), (old.shape[0], 4, 3, 3)),
     )
+
+
+@pytest.mark.parametrize("have, wanted", [(3, 1), (3, 4), (3, 10), (4, 3), (1, 3)])
+def test_stems_of_other_numbers_of_channels(tmp_path, have, wanted):
+    torch.manual_seed(0)
+    source = TimmEncoder(model="test_vit", image_size=64, in_channels=have)
+    torch.save(source.model.state_dict(), tmp_path / "w.pth")
+    encoder = TimmEncoder(model="test_vit", image_size=64, in_channels=wanted)
+    report = load_encoder_weights(encoder, tmp_path / "w.pth")
+    assert [row[0] for row in report.interpolated] == ["model.patch_embed.proj.weight"]
+    old, new = source.model.patch_embed.proj.weight, encoder.model.patch_embed.proj.weight
+    expected = old.sum(1, keepdim=True)
+    if wanted > 1:
+        expected = torch.stack([old[:, i % have] for i in range(wanted)], 1) * have / wanted
+    torch.testing.assert_close(new, expected)
+
+
+@pytest.mark.parametrize(
+    "name, channels",
+    [
+        ("repvgg_a0", 10),  # branches
+        ("tresnet_m", 1),  # 4 × 4 pixels folded into channels
+        ("pvt_v2_b0", 4),
+        *(
+            pytest.param(name, 10, marks=pytest.mark.slow)
+            for name in (
+                "resnet10t",
+                "levit_128s",
+                "fastvit_t8",
+                "convnext_atto",
+                "swin_tiny_patch4_window7_224",
+                "swinv2_tiny_window8_256",
+                "hiera_tiny_224",
+                "xcit_nano_12_p8_224",
+                "vit_small_patch14_reg4_dinov2",
+                "eva02_tiny_patch14_224",
+                "beit_base_patch16_224",
+                "cait_xxs24_224",
+                "davit_tiny",
+                "edgenext_xx_small",
+                "gcvit_xxtiny",
+                "hrnet_w18_small",
+                "maxvit_rmlp_pico_rw_256",
+                "mobilevit_xxs",
+                "poolformerv2_s12",
+                "regnetx_002",
+                "twins_svt_small",
+                "volo_d1_224",
+                "densenet121",
+            )
+        ),
+    ],
+)
+def test_rgb_files_of_every_family_fit_other_numbers_of_channels(name, channels):
+    with torch.device("meta"):
+        rgb = timm.create_model(name).state_dict()
+        encoder = TimmEncoder(model=name, image_size=224, in_channels=channels)
+        report = import_official(rgb, encoder)
+    stems = [key for key, _, _ in report.interpolated if "pos" not in key]
+    assert 1 <= len(stems) <= 4
+    assert all(encoder.layer_of(key) == 0 for key in stems)
+    assert all(key.startswith("pyramid.") for key in report.missing)
+    assert report.unexpected == ()
+
+
+def test_pixels_folded_into_channels_keep_their_places(tmp_path):
+    torch.manual_seed(0)
+    rgb = torch.randn(64, 48, 3, 3)
+    with torch.device("meta"):
+        encoder = TimmEncoder(model="tresnet_m", image_size=64, in_channels=4)
+    key = next(k for k, p in encoder.named_parameters() if p.ndim == 4)
+    adapted = encoder.fit_official(key, rgb).unflatten(1, (16, 4))
+    expected = rgb.unflatten(1, (16, 3))[:, :, [0, 1, 2, 0]] * 0.75
+    torch.testing.assert_close(adapted, expected)
+
+
+def test_files_of_a_models_authors_under_names_that_timm_translates(tmp_path):
+    torch.manual_seed(0)
+    name = "swin_tiny_patch4_window7_224"
+    weights = timm.create_model(name).state_dict()
+    # Swin's authors count a downsampling to the stage before it
+    authors = {
+        re.sub(r"layers\.(\d)\.down", lambda m: f"layers.{int(m[1]) - 1}.down", key).replace(
+            "head.fc.", "head."
+        ): tensor
+        for key, tensor in weights.items()
+    }
+    authors["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
+    torch.save({"model": authors}, tmp_path / "swin.pth")
+    encoder = TimmEncoder(model=name, image_size=64)
+    report = load_encoder_weights(encoder, tmp_path / "swin.pth")
+    assert report.missing == report.unexpected == ()
+    for key, tensor in encoder.model.state_dict().items():
+        if not key.endswith("bias_table"):  # windows of 64 px images are smaller
+            assert torch.equal(tensor, weights[key]), key
 
 
 def test_positions_of_a_plain_vit_for_another_image_size(tmp_path):

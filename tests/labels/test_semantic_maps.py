@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from geomtp.geometry import encode_rle
-from geomtp.labels import ImageLabels, semantic_map
+from geomtp.labels import ImageLabels, change_map, semantic_map
 
 SIZE = (50, 70)
 
@@ -115,3 +115,29 @@ def test_what_cannot_be_a_map(tmp_path):
         semantic_map(ImageLabels("a.png", SIZE), tmp_path)
     with pytest.raises(ValueError, match="must lie inside"):
         semantic_map(random_labels(0)[1], tmp_path, (0, 0, 71, 5))
+
+
+def test_values_of_grey_maps_by_a_table(tmp_path):
+    grey = np.zeros((50, 70), np.uint8)
+    grey[3, 4], grey[5, 6], grey[7, 8] = 10, 20, 99
+    Image.fromarray(grey).save(tmp_path / "g.png")
+    labels = ImageLabels("a.png", SIZE, semantic="g.png")
+    found = semantic_map(labels, tmp_path, values={0: 0, 10: 1, 20: 2, 99: 255})
+    assert [int(found[at]) for at in ((0, 0), (3, 4), (5, 6), (7, 8))] == [0, 1, 2, 255]
+    with pytest.raises(ValueError, match=r"g\.png holds.*: 20 \(1 pixels\), 99 .*; known: 0, 10"):
+        semantic_map(labels, tmp_path, values={0: 0, 10: 1})
+    part = semantic_map(labels, tmp_path, (0, 0, 6, 5), values={0: 0, 10: 1})
+    assert part.sum() == 1
+
+
+def test_change_maps(tmp_path):
+    grey = np.zeros((50, 70), np.uint8)
+    grey[3, 4], grey[5, 6] = 1, 255
+    Image.fromarray(grey).save(tmp_path / "g.png")
+    labels = ImageLabels("a.png", SIZE, change="g.png")
+    found = change_map(labels, tmp_path)
+    assert [int(found[at]) for at in ((0, 0), (3, 4), (5, 6))] == [0, 1, 255]
+    binary = change_map(labels, tmp_path, (5, 0, 70, 50), values={0: 0, 255: 1})
+    assert (binary.sum(), binary[5, 1]) == (1, 1)
+    with pytest.raises(ValueError, match="has no map of what changed"):
+        change_map(ImageLabels("a.png", SIZE), tmp_path)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pickle
@@ -31,6 +32,8 @@ FULL = ImageLabels(
     prompts=("rh", ""),
     coverage=np.array([0.25, 1], np.float32),
     raw_rles=(b"62d0", b""),
+    image_after="later/a.png",
+    change="x/a_change.png",
 )
 UNLABELLED = ImageLabels("b.png", (10, 20))
 EMPTY = ImageLabels(
@@ -71,7 +74,15 @@ def test_rows_come_back_with_none_and_empty_kept_apart(tmp_path):
         store[3]
 
 
-def test_stores_of_the_first_version_still_open(tmp_path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_stores_of_earlier_versions_still_open(tmp_path, version):
+    later = [
+        pa.field("scores", pa.list_(pa.float32())),
+        pa.field("flags", pa.list_(pa.list_(pa.string()))),
+        pa.field("prompts", pa.list_(pa.string())),
+        pa.field("coverage", pa.list_(pa.float32())),
+        pa.field("raw_rles", pa.list_(pa.binary())),
+    ]
     old = pa.schema(
         [
             pa.field("image", pa.string(), nullable=False),
@@ -85,6 +96,7 @@ def test_stores_of_the_first_version_still_open(tmp_path):
             pa.field("rbox_labels", pa.list_(pa.int64())),
             pa.field("semantic", pa.string()),
             pa.field("scene_class", pa.int32()),
+            *(later if version == 2 else ()),
         ]
     )
     row = {
@@ -97,7 +109,7 @@ def test_stores_of_the_first_version_still_open(tmp_path):
     about = json.loads(file.read_text())
     with pa.ipc.new_file(str(tmp_path / "store" / about["labels"]), old) as labels:
         labels.write_batch(pa.RecordBatch.from_pylist([row], schema=old))
-    file.write_text(json.dumps(about | {"version": 1}))
+    file.write_text(json.dumps(about | {"version": version}))
     store = LabelStore.open(tmp_path / "store")
     want = ImageLabels(
         "a.png", (5, 7), "val", boxes=np.array([[1, 2, 3, 4]], np.float32),
@@ -105,6 +117,25 @@ def test_stores_of_the_first_version_still_open(tmp_path):
     )  # fmt: skip
     assert_same(store[0], want)
     assert len(store.subset("val")) == 1
+
+
+def test_what_the_values_of_maps_mean_is_kept(tmp_path):
+    about = dataclasses.replace(
+        info(tmp_path), semantic_values={0: 0, 7: 1, 255: 255}, change_values={0: 0, 255: 1}
+    )
+    store = write_store(tmp_path / "store", [FULL], about)
+    assert store.info == about
+    assert write_store(tmp_path / "plain", [FULL], info(tmp_path)).info.change_values is None
+
+
+def test_chosen_rows_in_the_order_asked_for(tmp_path):
+    store = write_store(tmp_path / "store", many(9), info(tmp_path))
+    train = store.subset("train")
+    chosen = train.rows([2, 0])
+    assert [row.image for row in chosen] == [train[2].image, train[0].image]
+    again = pickle.loads(pickle.dumps(chosen))
+    assert [row.image for row in again] == [row.image for row in chosen]
+    assert [row.image for row in again.rows([1])] == [train[0].image]
 
 
 @pytest.mark.parametrize("name", ["scores", "flags", "prompts", "coverage", "raw_rles"])
@@ -180,7 +211,7 @@ def test_what_the_store_says_of_all_images(tmp_path):
     assert (store.source, store.gsd_m, store.licence) == ("rivers", 0.25, "CC BY 4.0")
     assert (store.mean, store.std) == (about.mean, about.std)
     assert (store.classes, store.image_root) == (about.classes, tmp_path / "images")
-    assert json.loads((tmp_path / "store/store.json").read_text("utf-8"))["version"] == 2
+    assert json.loads((tmp_path / "store/store.json").read_text("utf-8"))["version"] == 3
     moved = LabelStore.open(tmp_path / "store", image_root="elsewhere")
     assert moved.image_root == Path("elsewhere")
     assert moved.subset("train").image_root == Path("elsewhere")
@@ -296,8 +327,8 @@ def test_opening_what_is_no_store(tmp_path):
     for missing in ("classes", "mean", "labels"):
         with pytest.raises(OSError, match="is damaged"):
             open_with({name: value for name, value in good.items() if name != missing})
-    with pytest.raises(ValueError, match="has version 3, this program reads 1 and 2"):
-        open_with(good | {"version": 3})
+    with pytest.raises(ValueError, match="has version 4, this program reads 1, 2, 3"):
+        open_with(good | {"version": 4})
     with pytest.raises(OSError, match="is missing or damaged"):
         open_with(good | {"labels": "labels-0.arrow"})
     labels = tmp_path / "store" / good["labels"]

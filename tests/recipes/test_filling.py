@@ -6,18 +6,42 @@ import pytest
 
 from geomtp.recipes.filling import fill, recipe_names, recipe_text, recipe_title
 from geomtp.training.configs import PretrainMTP, SourceRun
+from geomtp.training.mae_config import PretrainMAE
 
 
 def filled(*words):
     return fill(PretrainMTP, words, "geomtp pretrain mtp")
 
 
-@pytest.mark.parametrize("name", recipe_names())
+MAE_RECIPES = [name for name in recipe_names() if name.startswith("mae")]
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name not in MAE_RECIPES])
 def test_every_recipe_fills_the_settings_and_has_a_title(name):
     config = filled("--config", name)
     assert config.sources
     assert len(recipe_title(name)) > 20
     assert (config.data, config.out) == (None, Path("runs/mtp"))  # no paths in recipes
+
+
+@pytest.mark.parametrize("name", MAE_RECIPES)
+def test_every_recipe_of_masked_autoencoding_fills_the_settings(name):
+    with pytest.raises(ValueError, match="--data is needed"):  # no paths in recipes
+        fill(PretrainMAE, ["--config", name], "geomtp pretrain mae")
+    words = ["--config", name, "--data", "a", "b,c", "--resume", "--in-channels=4"]
+    config = fill(PretrainMAE, words, "geomtp pretrain mae")
+    assert config.data == (Path("a"), Path("b,c"))
+    assert (config.out, config.in_channels, config.resume) == (Path("runs/mae"), 4, True)
+    assert fill(PretrainMAE, ["--data=a", "b"], "x").data == (Path("a"), Path("b"))
+    assert len(recipe_title(name)) > 20
+
+
+def test_mae_has_the_settings_of_the_paper():
+    config = fill(PretrainMAE, ["--config", "mae", "--data", "a"], "geomtp pretrain mae")
+    assert (config.image_size, config.mask_ratio, config.norm_pixels) == (224, 0.75, True)
+    assert (config.decoder_width, config.decoder_depth, config.decoder_heads) == (512, 8, 16)
+    assert (config.epochs, config.warmup_epochs, config.base_learning_rate) == (1600, 40, 1.5e-4)
+    assert (config.weight_decay, config.clip_norm, config.crop_area) == (0.05, None, (0.2, 1.0))
 
 
 def test_samrs_has_every_setting_of_the_reference_as_its_code_ran():
@@ -107,5 +131,7 @@ def test_an_unknown_flag_names_the_nearest():
 
 
 def test_an_unknown_recipe_lists_the_known():
-    with pytest.raises(FileNotFoundError, match=r"no recipe 'nonsense'.*demo, real_small, samrs"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no recipe 'nonsense'.*demo, .*real_small.*, samrs"
+    ):
         filled("--config", "nonsense")

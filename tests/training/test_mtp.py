@@ -9,10 +9,12 @@ import torch
 
 from geomtp.checkpoints import read_weights
 from geomtp.model import load
-from geomtp.training import mtp
+from geomtp.training import module
 from geomtp.training.configs import SourceRun
 from geomtp.training.interruption import StopBetweenSteps
-from geomtp.training.mtp import NonFiniteLossError, pretrain_mtp, story_of
+from geomtp.training.module import NonFiniteLossError
+from geomtp.training.mtp import pretrain_mtp
+from geomtp.training.run import story_of
 from geomtp.training.run_folder import RunFolder
 from tests.training.runs import draw_data, small_config
 
@@ -61,7 +63,7 @@ def test_a_run_leaves_all_that_is_needed(data, tmp_path):
         assert saved[f"model.{key}"].equal(value), key
     _, info = read_weights(folder.encoder)
     assert (info["kind"], info["encoder"], info["image_size"]) == ("encoder", "resnet10t", 64)
-    assert "town" in story_of(result)
+    assert "town" in story_of(result, "geomtp pretrain mtp")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -83,7 +85,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(data, tmp_path, monkeypatch, 
     parts = small_config(data, tmp_path / "parts", **changes)
     stopped = pretrain_mtp(parts, silent)
     assert (stopped.steps, stopped.stopped) == (3, True)
-    assert "--resume" in story_of(stopped)
+    assert "--resume" in story_of(stopped, "geomtp pretrain mtp")
     resumed = pretrain_mtp(small_config(data, tmp_path / "parts", resume=True, **changes), silent)
     assert (resumed.steps, resumed.stopped) == (5, False)
     first, second = weights_of(RunFolder(whole.out)), weights_of(RunFolder(parts.out))
@@ -110,7 +112,7 @@ def test_a_run_is_not_overwritten_and_not_mixed_with_another(data, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(data, tmp_path, monkeypatch):
     config = small_config(data, tmp_path / "run", checkpoint_every=1)
-    total_loss = mtp.MultiTaskModel.total_loss
+    total_loss = module.MultiTaskModel.total_loss
     calls = []
 
     def third_is_nan(self, batches, weights=None):
@@ -121,7 +123,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(data, tmp_p
             total = total * float("nan")
         return total, losses
 
-    monkeypatch.setattr(mtp.MultiTaskModel, "total_loss", third_is_nan)
+    monkeypatch.setattr(module.MultiTaskModel, "total_loss", third_is_nan)
     with pytest.raises(NonFiniteLossError, match=r"at step 2.*semantic/pixel/town.*saved in"):
         pretrain_mtp(config, silent)
     saved = torch.load(config.out / "non_finite_step_2_0.pt", weights_only=True)
@@ -177,3 +179,12 @@ def test_frozen_batch_norm_keeps_its_statistics(data, tmp_path, validate_first):
     counts = {k: int(v) for k, v in model.state_dict().items() if k.endswith("batches_tracked")}
     assert all(v == 0 for k, v in counts.items() if k.startswith("encoder"))
     assert counts["decoders.semantic.trunk.fpn_bottleneck.bn.num_batches_tracked"] > 0
+
+
+def test_mixed_precision_clips_gradients(data, tmp_path):
+    changes = {"precision": "bf16", "clip_norm": 1e-3, "tasks": ("semantic",), "pictures": 0}
+    folder = pretrain_mtp(small_config(data, tmp_path / "run", steps=1, **changes), silent).folder
+    (state,) = torch.load(folder.last, weights_only=True)["optimizer_states"]
+    first = [values["exp_avg"] for values in state["state"].values()]
+    norm = torch.stack([average.norm() for average in first]).norm().item()
+    assert norm == pytest.approx(0.1 * 1e-3, rel=1e-3)

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from geomtp.data.sources import SOURCES
 from geomtp.data.sources.held_out import held_out
 from geomtp.data.sources.oam_buildings import parent_tile
-from geomtp.labels import semantic_map
-from geomtp.rasters import tile_georeference
+from geomtp.labels import change_map, semantic_map
+from geomtp.rasters import read_window, tile_georeference, write_raster
 from tests.labels.layouts import image, text
 from tests.labels.test_geojson import collection, feature, square
 from tests.labels.test_xml_files import annotation, voc_object
@@ -84,6 +85,52 @@ def test_neon_trees(tmp_path):
     assert row.boxes.tolist() == [[10, 20, 50, 60]]
     assert row.rles is None
     assert row.rboxes[0, :4].tolist() == [30, 40, 40, 40]
+
+
+def test_eurosat_tiles_are_cut_from_their_sheets(tmp_path):
+    source = SOURCES["eurosat_tiles"]
+    for number, name in enumerate(source.classes.names):
+        sheet = np.zeros((640, 640, 3), np.uint8)
+        sheet[192:256, 448:512] = 20 * number + 20  # row 3, column 7
+        path = tmp_path / "data" / f"canvas_{name}_10x10.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(sheet).save(path)
+    store = source.build(tmp_path / "data", tmp_path / "out")
+    assert (len(store.subset("train")), len(store.subset("val"))) == (800, 200)
+    for number, name in enumerate(source.classes.names):
+        rows = {row.image: row for row in store if row.scene_class == number}
+        assert len(rows) == 100
+        assert sum(row.split == "val" for row in rows.values()) == 20
+        tile = read_window(store.image_root / f"{name}/037.png")
+        assert abs(int(tile.mean()) - (20 * number + 20)) < 3
+        assert f"{name}/037.png" in rows
+    Image.new("RGB", (640, 600)).save(tmp_path / "data/canvas_River_10x10.jpg")
+    with pytest.raises(ValueError, match="the sheet of River must hold 10 × 10 tiles"):
+        source.build(tmp_path / "data", tmp_path / "again")
+
+
+def test_taizhou_is_cut_into_blocks(tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    dates = {}
+    for date in ("2000", "2003"):
+        dates[date] = rng.integers(0, 255, (400, 400, 6), dtype=np.uint8)
+        write_raster(root / f"{date}TM", dates[date])  # told by content, not by name
+    changed, unchanged = np.zeros((2, 400, 400), np.uint8)
+    changed[110, 5], unchanged[120, 7] = 255, 255
+    Image.fromarray(changed).save(root / "change.bmp")
+    Image.fromarray(unchanged).save(root / "unchanged.bmp")
+    store, report = SOURCES["taizhou"].build_with_report(root, tmp_path / "out")
+    assert report.objects == (("changed", 1),)
+    assert (len(store.subset("train")), len(store.subset("test"))) == (8, 8)
+    assert all(int(row.image[-5]) < 2 for row in store.subset("train"))
+    row = next(row for row in store if row.image == "2000/1_0.tif")
+    for date, path in (("2000", row.image), ("2003", row.image_after)):
+        block = read_window(store.image_root / path)
+        np.testing.assert_array_equal(block, dates[date][100:200, :100])
+    found = change_map(row, store.image_root)
+    assert [int(found[at]) for at in ((10, 5), (20, 7), (0, 0))] == [1, 0, 255]
 
 
 def test_held_out_places_do_not_depend_on_order_or_repetition():

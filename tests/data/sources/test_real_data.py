@@ -7,7 +7,7 @@ import pytest
 
 from geomtp.data.sources import SOURCES
 from geomtp.data.sources.oam_buildings import parent_tile
-from geomtp.labels import ImageLabels, PolygonSegmenter, semantic_map
+from geomtp.labels import ImageLabels, PolygonSegmenter, change_map, semantic_map
 from geomtp.labels.geojson import read_geojson
 from geomtp.rasters import Georeference, georeference, raster_info, read_window
 from tests.labels.layouts import notes
@@ -23,10 +23,12 @@ def real(name):
 
 def assert_mean_and_std(store):
     """The card's numbers are those of the training images."""
-    counts = np.zeros((3, 256))
-    for row in store.subset("train"):
-        pixels = read_window(store.image_root / row.image, bands=(0, 1, 2))
-        for channel in range(3):
+    channels = range(len(store.mean))
+    counts = np.zeros((len(channels), 256))
+    rows = store.subset("train")
+    for path in (p for row in rows for p in (row.image, row.image_after) if p is not None):
+        pixels = read_window(store.image_root / path, bands=channels)
+        for channel in channels:
             counts[channel] += np.bincount(pixels[:, :, channel].reshape(-1), minlength=256)
     values = np.arange(256)
     mean = (counts * values).sum(axis=1) / counts.sum(axis=1)
@@ -80,6 +82,20 @@ def test_neon_trees(tmp_path):
     store, report = SOURCES["neon_trees"].build_with_report(real("neon_trees"), tmp_path / "out")
     assert [len(store.subset(split)) for split in ("train", "val")] == [18, 5]
     assert report.objects == (("Tree", 583),)
+    assert_mean_and_std(store)
+
+
+def test_eurosat_tiles(tmp_path):
+    store = SOURCES["eurosat_tiles"].build(real("eurosat_tiles"), tmp_path / "out")
+    assert (len(store.subset("train")), len(store.subset("val"))) == (800, 200)
+    assert_mean_and_std(store)
+
+
+def test_taizhou(tmp_path):
+    store = SOURCES["taizhou"].build(real("cd_landsat") / "Taizhou", tmp_path / "out")
+    for split, changed, unchanged in (("train", 2525, 6931), ("test", 1702, 10232)):
+        maps = np.stack([change_map(row, store.image_root) for row in store.subset(split)])
+        assert (len(maps), (maps == 1).sum(), (maps == 0).sum()) == (8, changed, unchanged)
     assert_mean_and_std(store)
 
 

@@ -1,0 +1,5 @@
+"""Data sets that people bring as folders: class folders, masks, pairs, COCO, DOTA."""
+
+from geomtp.data.folders.building import FolderStore, describe, source_name
+
+__all__ = ["FolderStore", "describe", "source_name"]

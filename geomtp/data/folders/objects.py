@@ -1,0 +1,95 @@
+"""Folders of images with objects: COCO json, or DOTA text files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from geomtp.data.folders.layouts import IMAGES, parts_of
+from geomtp.labels.annotations import Annotations
+from geomtp.labels.coco import read_coco, read_json_object
+from geomtp.labels.dota import read_dota
+from geomtp.labels.plan import SPLIT_FOLDERS
+from geomtp.labels.reports import ReadNotes
+
+TEXTS = ("labeltxt", "labels", "annotations")
+
+
+def holds_objects(root: Path) -> bool:
+    """Whether there are annotations of objects below ``root``."""
+    return any(_coco_files(part) or _texts(part) for _, part in _places(root))
+
+
+def read_objects(root: Path, notes: ReadNotes) -> Iterator[tuple[str | None, Annotations]]:
+    """The annotations below ``root`` with their split, images relative to ``root``.
+
+    COCO: one json in the folder or in its ``annotations``, of each split's folder or named after
+    the split (``annotations/train.json``). DOTA: ``labelTxt`` beside ``images``.
+
+    Raises FileNotFoundError that says what is expected, and what the readers raise.
+    """
+    found = False
+    for split, part in _places(root):
+        for file in _coco_files(part):
+            found = True
+            own = split or _split_named(file)
+            images = _images_of(file, root, part, own)
+            for item in read_coco(images, file, notes):
+                yield own, _below(root, images, item)
+        texts = _texts(part)
+        if texts is not None and not _coco_files(part):
+            found = True
+            images = _image_folder(part)
+            for item in read_dota(images, texts, notes):
+                yield split, _below(root, images, item)
+    if not found:
+        raise FileNotFoundError(
+            f"{root} holds no annotations: expected annotations.json or annotations/train.json and "
+            f"val.json (COCO), or labelTxt beside images (DOTA), also below train and val"
+        )
+
+
+def _places(root: Path) -> list[tuple[str | None, Path]]:
+    """Where annotations may lie: below the folders of the splits, and below ``root``."""
+    parts = dict(parts_of(root))
+    return list({**parts, None: root}.items())
+
+
+def _below(root: Path, images: Path, item: Annotations) -> Annotations:
+    path = (images / item.image).relative_to(root).as_posix()
+    return dataclasses.replace(item, image=path)
+
+
+def _coco_files(part: Path) -> list[Path]:
+    files = sorted(part.glob("*.json")) + sorted((part / "annotations").glob("*.json"))
+    return [file for file in files if not file.name.startswith((".", "store"))]
+
+
+def _texts(part: Path) -> Path | None:
+    """The folder of DOTA's text files."""
+    for path in sorted(part.iterdir()):
+        if path.is_dir() and path.name.lower().startswith(TEXTS) and any(path.rglob("*.txt")):
+            return path
+    return None
+
+
+def _split_named(file: Path) -> str | None:
+    """The split that a file's name speaks of, such as instances_train2017.json."""
+    words = file.stem.lower().replace("-", "_").rstrip("0123456789").split("_")
+    return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), None)
+
+
+def _image_folder(part: Path) -> Path:
+    return next((part / name for name in IMAGES if (part / name).is_dir()), part)
+
+
+def _images_of(file: Path, root: Path, part: Path, split: str | None) -> Path:
+    """The folder in which the first image of a COCO json lies; the likeliest where none does."""
+    names = [name for name, meant in SPLIT_FOLDERS.items() if meant == split]
+    folders = [_image_folder(part), part, *(root / name for name in names)]
+    folders += [_image_folder(root) / name for name in names]
+    entries = read_json_object(file).get("images") or [{}]
+    first = entries[0] if isinstance(entries[0], dict) else {}
+    name = str(first.get("file_name", first.get("filename", "")))
+    return next((folder for folder in folders if name and (folder / name).is_file()), folders[0])

@@ -1,0 +1,118 @@
+"""The data of a fine-tuning: its label store, and the share of it that is trained on."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from geomtp.data.folders import FolderStore, describe, source_name
+from geomtp.data.sources import SOURCES
+from geomtp.data.transforms import has_semantic
+from geomtp.labels import ImageLabels, LabelStore
+from geomtp.labels.hash_order import hash_order
+from geomtp.labels.store_format import INFO_NAME
+from geomtp.training.configs import FineTune
+from geomtp.training.run_folder import RunFolder
+from geomtp.training.stores import LONGEST_WAIT_S, Say, wait_for_store
+
+
+def build_fine_tune_store(config: FineTune, folder: RunFolder, say: Say) -> None:
+    """Make the label store of ``config.data`` below ``folder``, if it is none, and describe it.
+
+    That of a resumed run is used again. Raises FileNotFoundError or ValueError in one sentence when
+    it can't be had.
+    """
+    data, place = _data(config), _place(config, folder)
+    if place == data or (config.resume and (place / INFO_NAME).is_file()):
+        say(describe(LabelStore.open(place)))
+        return
+    if config.source is None:
+        settings = FolderStore(
+            config.task, config.classes, config.val_share, config.in_channels, config.strict
+        )
+        say(settings.build(data, place)[1])
+        return
+    if config.source not in SOURCES:
+        raise ValueError(f"unknown source {config.source!r}; known: {', '.join(SOURCES)}")
+    store, report = SOURCES[config.source].build_with_report(data, place, strict=config.strict)
+    left_out = f"\n{report}" if report.left_out else ""
+    say(describe(store) + left_out)
+
+
+def open_fine_tune_store(config: FineTune, folder: RunFolder) -> LabelStore:
+    """The store that the first process made, perhaps on another machine, or that was brought."""
+    place = _place(config, folder)
+    wait_for_store(place, time.monotonic() + LONGEST_WAIT_S)
+    return LabelStore.open(place)
+
+
+def _data(config: FineTune) -> Path:
+    if config.data is None:
+        raise ValueError("fine-tuning needs --data: the folder of the data set")
+    return config.data
+
+
+def _place(config: FineTune, folder: RunFolder) -> Path:
+    """Where the label store is, or is to be."""
+    data = _data(config)
+    if (data / INFO_NAME).is_file():
+        return data
+    return folder.stores / (config.source or source_name(data.resolve().name))
+
+
+def labelled_part(store: LabelStore, split: str, task: str) -> LabelStore:
+    """The images of a split that are labelled for ``task``.
+
+    Raises ValueError when there is none, naming what there is.
+    """
+    part = store.subset(split)
+    labelled = [i for i, row in enumerate(part) if _is_labelled(row, task)]
+    if labelled:
+        return part if len(labelled) == len(part) else part.rows(labelled)
+    if len(part):
+        raise ValueError(f"the {split!r} images of {store.source} have no labels for {task!r}")
+    found = Counter(row.split for row in store)
+    splits = ", ".join(f"{name} ({count})" for name, count in found.items())
+    hint = "" if split == "train" else "; choose another by --validation-split, or give more images"
+    raise ValueError(f"{store.source} has no images in its {split!r} split, only {splits}{hint}")
+
+
+def _is_labelled(row: ImageLabels, task: str) -> bool:
+    return {
+        "semantic": has_semantic(row),
+        "instance": row.boxes is not None or row.rles is not None,
+        "rotated": row.rboxes is not None,
+        "scene": row.scene_class is not None,
+        "change": row.change is not None and row.image_after is not None,
+    }[task]
+
+
+def train_share(
+    store: LabelStore, *, fraction: float = 1.0, limit: int | None = None, seed: int = 0
+) -> LabelStore:
+    """A ``fraction`` (0…1) of the images, at most ``limit`` of them, at least one.
+
+    Which they are depends on ``seed`` and the images' names alone. A smaller share lies within a
+    larger one; images with a class of their own (``scene_class``) come in the classes' proportions.
+    """
+    count = max(1, round(fraction * len(store)))
+    if limit is not None:
+        count = min(count, limit)
+    if count == len(store):
+        return store
+    return store.rows(sorted(_drawing_order(store, seed)[:count]))
+
+
+def _drawing_order(store: LabelStore, seed: int) -> list[int]:
+    """All indices in the order in which they are drawn."""
+    rows = {f"{seed} {row.image}": (i, row.scene_class) for i, row in enumerate(store)}
+    sizes = Counter(scene_class for _, scene_class in rows.values())
+    seen: Counter[int | None] = Counter()
+    places = []
+    for rank, key in enumerate(hash_order(rows)):
+        index, scene_class = rows[key]
+        # How far its class is drawn when it is its turn: classes take turns by their sizes.
+        places.append((seen[scene_class] / sizes[scene_class], rank, index))
+        seen[scene_class] += 1
+    return [index for _, _, index in sorted(places)]

@@ -1,0 +1,127 @@
+"""One model with decoders in training: its step, its schedule, its moving average."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from geomtp.model import MultiTaskModel
+from geomtp.training.configs import Training
+from geomtp.training.optimiser import ClipsGradients, adamw, learning_rate_factor, parameter_groups
+from geomtp.types import Batch
+
+
+class NonFiniteLossError(ValueError):
+    """A loss was NaN or infinite; the message says which, and where its batch was saved."""
+
+
+class MultiTaskTraining(ClipsGradients):
+    """Trains a MultiTaskModel on {source: batch}."""
+
+    def __init__(self, model: MultiTaskModel, config: Training, batch_folder: Path) -> None:
+        """``batch_folder``: where a batch with a non-finite loss is saved."""
+        super().__init__()
+        self.model = model
+        model.encoder.requires_grad_(not config.freeze_encoder)
+        self.config = config
+        self.batch_folder = batch_folder
+        self.average: AveragedModel | None = None
+        if config.ema_decay is not None:
+            update = get_ema_multi_avg_fn(config.ema_decay)
+            self.average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+            self.average.requires_grad_(False)
+
+    @property
+    def trained(self) -> MultiTaskModel:
+        """The model to validate and to keep: the moving average where there is one."""
+        if self.average is None:
+            return self.model
+        return cast(MultiTaskModel, self.average.module)
+
+    def train(self, mode: bool = True) -> MultiTaskTraining:
+        """Training mode, but for what is frozen."""
+        super().train(mode)
+        if self.config.freeze_encoder:
+            self.model.encoder.eval()
+        frozen: dict[str, list[nn.Module]] = {
+            "train": [],
+            "frozen_encoder": [self.model.encoder],
+            "frozen": [self.model],
+        }
+        for part in frozen[self.config.batch_norm]:
+            for module in part.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def on_train_start(self) -> None:
+        """Lightning itself leaves the mode as it finds it."""
+        self.train()
+
+    def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
+        """Seed each step by (seed, step, process), so that resuming repeats its random numbers."""
+        numbers = (self.config.seed, self.global_step, self.global_rank)
+        torch.manual_seed(hash(numbers) % 2**63)
+
+    def training_step(self, batches: Mapping[str, Batch], batch_idx: int) -> Tensor:
+        """The sum of all losses of all tasks and sources."""
+        total, losses = self.model.total_loss(batches, self.config.loss_weights)
+        if not torch.isfinite(total):
+            self._stop(batches, losses)
+        rate = self.lr_schedulers().get_last_lr()[-1]  # type: ignore[union-attr]
+        logged = {f"loss/{name}": value for name, value in losses.items()}
+        self.log_dict(logged | {"loss/total": total.detach(), "lr": rate}, batch_size=1)
+        by_task = {
+            task: torch.stack([v for name, v in losses.items() if name.startswith(task)]).sum()
+            for task in self.model.decoders
+        }
+        self.log_dict(by_task, prog_bar=True, logger=False, batch_size=1)
+        return total
+
+    def _stop(self, batches: Mapping[str, Batch], losses: Mapping[str, Tensor]) -> None:
+        bad = [name for name, value in losses.items() if not torch.isfinite(value)]
+        place = self.batch_folder / f"non_finite_step_{self.global_step}_{self.global_rank}.pt"
+        images = {
+            source: (batch.image_ids, batch.images.cpu()) for source, batch in batches.items()
+        }
+        torch.save({"step": self.global_step, "losses": dict(losses), "images": images}, place)
+        raise NonFiniteLossError(
+            f"the loss became NaN or infinite at step {self.global_step} "
+            f"({', '.join(bad) or 'in the sum'}); its images are saved in {place}: "
+            f"look at them, or lower the learning rate and --resume"
+        )
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the average."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, warm-up and cosine by step."""
+        config = self.config
+        groups = parameter_groups(
+            self.model,
+            self.model.encoder,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            layer_decay=config.layer_decay,
+        )
+        optimiser = adamw(groups)
+
+        def factor(step: int) -> float:
+            return learning_rate_factor(step, steps=config.steps, warmup_steps=config.warmup_steps)
+
+        schedule = LambdaLR(optimiser, factor)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }

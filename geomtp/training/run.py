@@ -1,0 +1,151 @@
+"""A training run of a model with decoders: from data sets to a folder with a trained model."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from geomtp.data.dataset import StoreDataset
+from geomtp.encoders.efficientnet_lite import imagenet_file
+from geomtp.encoders.weights import load_encoder_weights
+from geomtp.model import MultiTaskModel
+from geomtp.training.configs import Training
+from geomtp.training.curves import draw_curves, read_metrics
+from geomtp.training.interruption import StopBetweenSteps
+from geomtp.training.module import MultiTaskTraining
+from geomtp.training.progress import StepProgress
+from geomtp.training.run_data import StepData
+from geomtp.training.run_folder import RunFolder, SaveLast, last_step
+from geomtp.training.stores import Say
+from geomtp.training.trainers import trainer_of
+from geomtp.training.validation import HEADLINES, Scores, Validation, ValidationSet
+
+MAY_DIFFER = {"data", "out", "workers", "resume", "log_every", "accelerator", "pictures"}
+"""Settings that a resumed run may change: they do not change its numbers."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended: its folder, its last scores, the steps done, and whether it was stopped."""
+
+    folder: RunFolder
+    scores: Scores
+    steps: int
+    stopped: bool
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The scores of the run's only source, "task/figure" → fraction; empty if it was stopped.
+
+        Raises ValueError for a run on several sources.
+        """
+        if len(self.scores) > 1:
+            raise ValueError(f"the run has several sources: {', '.join(self.scores)}")
+        return next(iter(self.scores.values()), {})
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run reads.
+
+    - training, held_out: the data sets by source; shares: images of each in one step
+    - reference_label_padding: see ``collate``
+    """
+
+    training: Mapping[str, StoreDataset]
+    held_out: Mapping[str, StoreDataset]
+    shares: Mapping[str, int]
+    reference_label_padding: bool = False
+
+
+def load_start_weights(model: MultiTaskModel, config: Training, say: Say) -> None:
+    """Load what ``config.weights`` names into the encoder. Raises as ``load_encoder_weights``."""
+    if not config.weights:
+        return
+    file = imagenet_file(config.encoder) if config.weights == "imagenet" else config.weights
+    report = load_encoder_weights(model.encoder, file)
+    say(f"encoder weights from {config.weights}: {len(report.used)} tensors")
+
+
+def train(
+    config: Training, folder: RunFolder, model: MultiTaskModel, data: RunData, say: Say
+) -> RunResult:
+    """Train ``model``, validate it and write the run's files into ``folder``, which is open."""
+    start_step = last_step(folder) if config.resume else 0
+    module = MultiTaskTraining(model, config, folder.path)
+    validation = Validation(
+        ValidationSet(data.held_out, config.workers, config.validation_limit),
+        folder,
+        every=config.validate_every,
+        pictures=config.pictures,
+        first=config.validate_first,
+    )
+    interruption = StopBetweenSteps()
+    callbacks = [
+        interruption,
+        StepProgress(config.steps, say),
+        validation,
+        SaveLast(folder, config.checkpoint_every),
+    ]
+    trainer = trainer_of(config, folder, callbacks, steps=config.steps, start_step=start_step)
+    steps = StepData(config, data.training, data.shares, start_step, data.reference_label_padding)
+    checkpoint = str(folder.last) if config.resume else None
+    trainer.fit(module, datamodule=steps, ckpt_path=checkpoint, weights_only=True)
+    if not interruption.stopped:
+        validation.validate(trainer, module)
+    if trainer.is_global_zero:
+        draw_curves(headline_metrics(folder), folder.path / "curves.png")
+    return RunResult(folder, validation.scores, trainer.global_step, interruption.stopped)
+
+
+def story_of(result: RunResult, command: str) -> str:
+    """What to tell the user at the end: the scores, where things lie, how to go on.
+
+    ``command``: the one that was typed, without settings.
+    """
+    folder = result.folder
+    if result.stopped:
+        return (
+            f"stopped after step {result.steps}; nothing is lost. Go on with:\n"
+            f"  {command} --config {folder.config} --resume"
+        )
+    shown = [n for n in HEADLINES if any(n in scores for scores in result.scores.values())]
+    lines = [f"{'source':<20}" + "".join(f"{name:>16}" for name in shown)]
+    for source, scores in result.scores.items():
+        figures = (scores.get(name, math.nan) for name in shown)
+        lines.append(f"{source:<20}" + "".join(f"{value:>16.3f}" for value in figures))
+    lines += [
+        f"model     {folder.model}",
+        f"encoder   {folder.encoder}",
+        f"scores    {folder.scores}",
+        f"pictures  {folder.pictures}",
+    ]
+    return "\n".join(lines)
+
+
+def headline_metrics(folder: RunFolder) -> dict[str, list[tuple[int, float]]]:
+    """The log without the scores of single classes, which would make the picture too long."""
+    metrics = read_metrics(folder.metrics)
+    return {
+        name: points
+        for name, points in metrics.items()
+        if not name.startswith("val/") or name.endswith(HEADLINES)
+    }
+
+
+def silence_known_warnings() -> None:
+    """Lightning's advice that does not apply here."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for text in (
+        r".*does not have many workers.*",
+        r".*number of training batches.*is smaller than the logging interval.*",
+        r".*Checkpoint directory.*exists and is not empty.*",
+        r".*LeafSpec.*is deprecated.*",
+        r".*dataloader is not resumable.*",  # its steps begin where the run is resumed
+        r".*no `train_dataloader`.*",
+        r".*`train_dataloader` yielded None.*",
+    ):
+        warnings.filterwarnings("ignore", message=text)
