@@ -23,6 +23,7 @@ from geomtp.decoders.decoder import Decoder
 from geomtp.decoders.detection.rois import ROI_SAMPLER
 from geomtp.decoders.detection.rpn import ProposalRules
 from geomtp.decoders.detection.sampling import Sampler
+from geomtp.decoders.detection.two_stage import TwoStageDecoder
 from geomtp.decoders.early_gradients import PartialLoss, summed_loss
 from geomtp.decoders.linear import LinearClassifier
 from geomtp.decoders.mask_rcnn import MaskRCNN
@@ -66,6 +67,7 @@ class ModelConfig:
     - rotated_looks: how often the rotated detector corrects a box when predicting
     - reference_box_targets: the reference's mistake in instance box regression (quirk 16)
     - reference_statistics: batch norms share their running statistics over all sources
+    - reference_initialisation: feature pyramids of new detectors start as large as the reference's
     """
 
     encoder: str
@@ -83,6 +85,7 @@ class ModelConfig:
     rotated_looks: int = 1
     reference_box_targets: bool = False
     reference_statistics: bool = False
+    reference_initialisation: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers."""
@@ -305,6 +308,9 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
         decoders["change"] = SiameseUNet(
             in_channels=encoder.out_channels, sources=sources, channels=config.change_channels
         )
+    for decoder in decoders.values():
+        if config.reference_initialisation and isinstance(decoder, TwoStageDecoder):
+            decoder.trunk.neck.start_as_reference()
     return MultiTaskModel(encoder, decoders, config)
 
 

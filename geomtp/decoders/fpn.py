@@ -21,6 +21,10 @@ class FeaturePyramidNetwork(nn.Module):
     """Equal channels on all levels, coarse added into fine, and one coarser level by subsampling.
 
     Gives len(in_channels) + 1 levels of ``channels`` channels; no norm, no activation.
+
+    Each convolution starts by keeping the variance of its input, since no activation follows. As
+    the reference starts them (``start_as_reference``) the levels come out six times as large, and
+    at high learning rates the heads that read them lose most of their units.
     """
 
     def __init__(self, in_channels: tuple[int, ...], channels: int) -> None:
@@ -31,6 +35,13 @@ class FeaturePyramidNetwork(nn.Module):
         self.fpn_convs = nn.ModuleList(
             conv_for_relu(channels, channels, 3, bias=True) for _ in in_channels
         )
+        for conv in (*self.lateral_convs, *self.fpn_convs):
+            nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="linear")
+
+    def start_as_reference(self) -> None:
+        """Draw the weights anew as the reference does: Kaiming normal by fan-out, for a ReLU."""
+        for conv in (*self.lateral_convs, *self.fpn_convs):
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, pyramid: FeaturePyramid) -> FeaturePyramid:
         """Levels (B, C_i, H_i, W_i) to (B, channels, H_i, W_i) and one of half the last size."""

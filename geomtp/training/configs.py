@@ -168,6 +168,7 @@ class PretrainMTP(Training):
         mixing: how the sources share a batch: equally, by their sizes, or by their weights.
         reference_box_targets: train instance boxes towards 1, as the reference does (quirk 16).
         reference_statistics: one set of running statistics of batch norms for all sources.
+        reference_initialisation: start the detectors' feature pyramids six times as large.
         reference_label_padding: squeeze logits onto smaller label maps (quirk 17).
         reference_photometric: distort colours as the reference does (quirk 18).
         reference_filtering: filter boxes and rotated boxes apart (quirk 19).
@@ -180,6 +181,7 @@ class PretrainMTP(Training):
     mixing: Literal["avg", "ratio", "weights"] = "avg"
     reference_box_targets: bool = False
     reference_statistics: bool = False
+    reference_initialisation: bool = False
     reference_label_padding: bool = False
     reference_photometric: bool = False
     reference_filtering: bool = False

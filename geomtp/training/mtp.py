@@ -67,6 +67,7 @@ def _model_config(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> Mode
         model_config_of(config, stores, tasks),
         reference_box_targets=config.reference_box_targets,
         reference_statistics=config.reference_statistics,
+        reference_initialisation=config.reference_initialisation,
     )
 
 

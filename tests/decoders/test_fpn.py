@@ -35,3 +35,17 @@ def test_levels_of_odd_sizes_are_added_at_the_finer_size():
     levels = (torch.randn(1, 4, 7, 5), torch.randn(1, 4, 3, 2))
     shapes = [tuple(level.shape) for level in network(FeaturePyramid(levels, (4, 8))).levels]
     assert shapes == [(1, 8, 7, 5), (1, 8, 3, 2), (1, 8, 2, 1)]
+
+
+def test_levels_start_as_large_as_their_inputs_or_six_times_as_the_reference():
+    generator = torch.Generator().manual_seed(0)
+    levels = tuple(torch.randn(4, 320, 64 >> i, 64 >> i, generator=generator) for i in range(4))
+    network = FeaturePyramidNetwork((320,) * 4, 64)
+    with torch.no_grad():
+        coarsest = network(FeaturePyramid(levels, (4, 8, 16, 32))).levels[3]
+        network.start_as_reference()
+        reference = network(FeaturePyramid(levels, (4, 8, 16, 32))).levels[3]
+    # Zero padding takes a seventh of what an 8 x 8 map sums up.
+    assert float(coarsest.std()) == pytest.approx(0.92, abs=0.1)
+    # Laterals: variance 2 / 64 x 320 = 10; the next convolution doubles it.
+    assert float(reference.std()) == pytest.approx(0.92 * 20**0.5, rel=0.15)

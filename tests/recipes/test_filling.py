@@ -65,6 +65,7 @@ def test_samrs_has_every_setting_of_the_reference_as_its_code_ran():
     assert config.reference_box_targets
     assert config.reference_label_padding
     assert config.reference_statistics
+    assert config.reference_initialisation
     assert config.reference_photometric
     assert config.reference_filtering
     assert "# layer_decay: 0.9" in recipe_text("samrs")
