@@ -7,11 +7,16 @@ that all tasks are taught the same objects. All boxes here are in pixels of the 
 
 from __future__ import annotations
 
+from typing import Any
+
+import shapely
 import torch
 from torch import Tensor
 
-from geomtp.geometry import enclosing_boxes, rotated_iou
+from geomtp.geometry import enclosing_boxes, quads_from_rboxes, rboxes_from_boxes, rotated_iou
 from geomtp.types import SizeHW
+
+geos: Any = shapely  # few of its functions carry types
 
 _LEAST_SIDE_PX = 1e-5  # a box that is thinner holds nothing
 
@@ -58,6 +63,21 @@ def visible_rboxes(rboxes_cxcywha: Tensor, size_hw: SizeHW, visible_fraction: fl
     seen = rotated_iou(rboxes_cxcywha[unclear], view, mode="iof")[:, 0]
     kept[unclear] = (seen >= visible_fraction) & (seen > 0)
     return kept
+
+
+def upright_where_cut(rboxes_cxcywha: Tensor, size_hw: SizeHW) -> Tensor:
+    """Rotated boxes (N, 5), but those that leave the view are upright boxes round what is seen.
+
+    Upright: of angle 0 or, where they are higher than wide, −π/2.
+    """
+    height, width = size_hw
+    around = enclosing_boxes(rboxes_cxcywha)
+    cut = (clipped(around, size_hw) != around).any(dim=1)
+    quads = geos.polygons(quads_from_rboxes(rboxes_cxcywha[cut]).double().numpy())
+    seen = geos.bounds(geos.intersection(quads, geos.box(0, 0, width, height)))
+    found = rboxes_cxcywha.clone()
+    found[cut] = rboxes_from_boxes(torch.from_numpy(seen).to(found).reshape(-1, 4))
+    return found
 
 
 def overlapping_boxes(boxes_xyxy: Tensor, size_hw: SizeHW) -> Tensor:

@@ -23,10 +23,12 @@ class KeepRule:
     - visible_fraction: how much of a box must be seen if its centre is not
     - reference: the paper's code instead: each list by itself, boxes that overlap the view, and
       rotated boxes that are centred in it
+    - upright_if_cut: rotated boxes that the view cuts become upright boxes round what is seen
     """
 
     visible_fraction: float = 0.3
     reference: bool = False
+    upright_if_cut: bool = False
 
 
 def objects_in_view(
@@ -35,7 +37,7 @@ def objects_in_view(
     """The instance and rotated lists in pixels of the view, and whether the view lost all objects.
 
     ``boxes`` are those of the masks as the view shows them, where there are masks, and else cut at
-    its border; rotated boxes are never cut. Only the masks of objects that are kept are decoded; an
+    its border; rotated boxes are cut only if the rule says so. Only the masks of objects that are kept are decoded; an
     object of whose mask nothing is seen is dropped. Lists that ``tasks`` does not name are None.
     """
     boxes, rboxes = boxes_of(labels), rboxes_of(labels)
@@ -49,11 +51,14 @@ def objects_in_view(
         keep_box = torch.zeros_like(keep_box).index_fill(0, rows, True)
         keep_rbox = keep_box if joint else keep_rbox
     if "rotated" in tasks and rboxes is not None and keep_rbox is not None:
+        seen = rboxes[keep_rbox]
+        if rule.upright_if_cut:
+            seen = filtering.upright_where_cut(seen, view.size_hw)
         targets = Targets(
             boxes=targets.boxes,
             box_labels=targets.box_labels,
             masks=targets.masks,
-            rboxes=rboxes[keep_rbox],
+            rboxes=seen,
             rbox_labels=_ids(labels.rbox_labels)[keep_rbox],
         )
     looked_at = [keep_box] if rule.reference else [keep_box, keep_rbox]

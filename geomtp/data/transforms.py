@@ -85,6 +85,8 @@ class TrainTransform(Transform):
       paper); "image": the image is zoomed by r, for small objects in large images, and views lie
       at its borders as often as the pixels there are its share
     - visible_fraction: how much of a box must be seen if its centre is not (``filtering``)
+    - cut_rboxes: what becomes of a rotated box that the view cuts: it stays "whole", or becomes the
+      "upright" box round what is seen of it
 
     A view that lost all objects of its image is drawn anew, up to ten times, and then stays as it
     is (the paper's code takes another image). Views smaller than ``size_px`` are not padded here.
@@ -100,6 +102,7 @@ class TrainTransform(Transform):
     reference_photometric: bool = False
     resize_relative_to: Literal["crop", "image"] = "crop"
     visible_fraction: float = 0.3
+    cut_rboxes: Literal["whole", "upright"] = "whole"
 
     labels_follow_image: ClassVar[bool] = True
 
@@ -125,7 +128,9 @@ class TrainTransform(Transform):
         rng: np.random.Generator,
     ) -> Prepared:
         """A view of the image, (C, H, W) float32, and its targets in pixels of the view."""
-        rule = KeepRule(self.visible_fraction, self.reference_filtering)
+        rule = KeepRule(
+            self.visible_fraction, self.reference_filtering, self.cut_rboxes == "upright"
+        )
         for _ in range(_MOST_VIEWS):
             view = self.draw(labels.size_hw, rng)
             targets, lost = objects_in_view(labels, view, tasks, rule)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+CutRboxes = Literal["whole", "upright"]
 Task = Literal["semantic", "instance", "rotated", "scene", "change"]
 ALL_TASKS: tuple[Task, ...] = ("semantic", "instance", "rotated", "scene", "change")
 PRETRAINING_TASKS: tuple[Task, ...] = ("semantic", "instance", "rotated")
@@ -23,12 +24,16 @@ class SourceRun:
         weight: its share of a step's images where mixing is "weights".
         least_score: instances that their segmenter scored lower are not trained on.
         without_flags: nor are those with any of these flags (see docs/labels.md).
+        cut_rboxes: what becomes of a rotated box that a training view cuts: it stays whole, as in
+            the reference, or becomes the upright box round what is seen of it. Should be the rule
+            by which objects at the borders of the images were labelled.
     """
 
     tasks: tuple[Task, ...] | None = None
     weight: float = 1.0
     least_score: float = 0.0
     without_flags: tuple[str, ...] = ()
+    cut_rboxes: CutRboxes = "whole"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,9 @@ def datasets(
             continue
         found[name] = StoreDataset(
             part,
-            view if training else held_out_view(config),
+            dataclasses.replace(view, cut_rboxes=source.cut_rboxes)
+            if training
+            else held_out_view(config),
             config.tasks_of(name),
             seed=config.seed + zlib.crc32(name.encode()),
             skip_bad=config.skip_bad,

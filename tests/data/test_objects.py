@@ -184,3 +184,18 @@ def test_every_mask_lies_in_its_box_and_in_its_rotated_box(seed):
     grown = targets.rboxes + torch.tensor([0, 0, 3.0, 3.0, 0])
     inside = masks_from_rboxes(regularise(grown), view.size_hw)
     assert not (targets.masks & ~inside).any()
+
+
+def test_cut_rotated_boxes_become_upright_where_the_rule_says_so():
+    # A diamond of half-diagonal 10 round (45, 50) shows its left part, x 35…50; the other is whole.
+    side = 200**0.5
+    rboxes = np.array([[45, 50, side, side, np.pi / 4], [20, 20, 10, 4, 0.3]], np.float32)
+    diamonds = dataclasses.replace(
+        squares((0, 0, 1, 1), (0, 0, 1, 1)), boxes=None, rles=None, rboxes=rboxes
+    )
+    whole, _ = objects_in_view(diamonds, LEFT_HALF, BOTH, KeepRule())
+    assert torch.equal(whole.rboxes, torch.from_numpy(rboxes))
+    cut, _ = objects_in_view(diamonds, LEFT_HALF, BOTH, KeepRule(upright_if_cut=True))
+    want = regularise(torch.tensor([[42.5, 50, 15, 20, 0]]))
+    torch.testing.assert_close(cut.rboxes[:1], want, rtol=0, atol=1e-5)
+    assert torch.equal(cut.rboxes[1], whole.rboxes[1])
