@@ -37,8 +37,9 @@ def objects_in_view(
     """The instance and rotated lists in pixels of the view, and whether the view lost all objects.
 
     ``boxes`` are those of the masks as the view shows them, where there are masks, and else cut at
-    its border; rotated boxes are cut only if the rule says so. Only the masks of objects that are kept are decoded; an
-    object of whose mask nothing is seen is dropped. Lists that ``tasks`` does not name are None.
+    its border; rotated boxes are cut only if the rule says so. Only the masks of objects that are
+    kept are decoded; an object of whose mask nothing is seen is dropped. Lists that ``tasks`` does
+    not name are None.
     """
     boxes, rboxes = boxes_of(labels), rboxes_of(labels)
     boxes = None if boxes is None else view.boxes(boxes)
