@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from geomtp.metrics.change import ChangeScore
-from geomtp.metrics.coco import CocoScore
-from geomtp.metrics.rotated import RotatedScore
-from geomtp.metrics.scene import SceneScore
-from geomtp.metrics.semantic import SemanticScore
+from geomtp.metrics.change import ChangeResult, ChangeScore
+from geomtp.metrics.coco import CocoResult, CocoScore
+from geomtp.metrics.rotated import RotatedResult, RotatedScore
+from geomtp.metrics.scene import SceneResult, SceneScore
+from geomtp.metrics.semantic import SemanticResult, SemanticScore
 from geomtp.types import ClassMap, Predictions, Targets
+
+Result = SemanticResult | CocoResult | RotatedResult | SceneResult | ChangeResult
+"""What a task's scores say in full."""
 
 
 class SourceScores:
@@ -40,6 +43,17 @@ class SourceScores:
             self._scene.update(image_id, best, targets.scene_class)
         if self._change and targets.change is not None:
             self._change.update(image_id, predictions.change, targets.change)
+
+    def results(self) -> dict[str, Result]:
+        """The full scores by task; like ``summary``, for every process to ask for."""
+        scores = {
+            "semantic": self._semantic,
+            "instance": self._instance,
+            "rotated": self._rotated,
+            "scene": self._scene,
+            "change": self._change,
+        }
+        return {task: score.compute() for task, score in scores.items() if score is not None}
 
     def summary(self) -> dict[str, float]:
         """Name → fraction: "semantic/miou", "mask/ap50", "rotated/ap50",

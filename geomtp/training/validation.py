@@ -24,7 +24,7 @@ from geomtp.training.change_pictures import change_comparison
 from geomtp.training.comparisons import comparison
 from geomtp.training.pictures import Picture, contact_sheet, displayable, save_picture
 from geomtp.training.run_folder import RunFolder
-from geomtp.types import Batch
+from geomtp.types import Batch, Predictions
 
 HEADLINES = (
     "semantic/miou",
@@ -77,6 +77,11 @@ def _picture(model: MultiTaskModel, batch: Batch, dataset: StoreDataset) -> Imag
     found = model.predict(
         batch.images.to(device), batch.image_sizes_hw, batch.source, batch.original_sizes_hw, after
     )[0].to("cpu")
+    return picture_of(batch, found, dataset)
+
+
+def picture_of(batch: Batch, found: Predictions, dataset: StoreDataset) -> Image.Image:
+    """The first image of ``batch`` with its truth and ``found``, what a model says of it."""
     height, width = batch.image_sizes_hw[0]
     mean, std = dataset.info.mean, dataset.info.std
 
