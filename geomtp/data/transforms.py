@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geomtp.data.objects import KeepRule, boxes_of, objects_in_view, rboxes_of
+from geomtp.data.objects import KeepRule, boxes_of, objects_in_view, rboxes_of, wants_boxes
 from geomtp.data.photometric import (
     PhotometricParameters,
     distort,
@@ -234,7 +234,7 @@ def dates(labels: ImageLabels, tasks: Collection[str]) -> list[str]:
 
 def whole_targets(labels: ImageLabels, info: StoreInfo, tasks: Collection[str]) -> Targets:
     """The targets of ``tasks`` in pixels of the file; what the row does not hold is None."""
-    boxes = boxes_of(labels) if "instance" in tasks else None
+    boxes = boxes_of(labels) if wants_boxes(tasks) else None
     rboxes = rboxes_of(labels) if "rotated" in tasks else None
     semantic, change = None, None
     if "semantic" in tasks and has_semantic(labels):
@@ -244,7 +244,7 @@ def whole_targets(labels: ImageLabels, info: StoreInfo, tasks: Collection[str]) 
         values = info.change_values
         change = torch.from_numpy(change_map(labels, info.image_root, values=values))
     masks = None
-    if boxes is not None and labels.rles is not None:
+    if "instance" in tasks and labels.rles is not None:
         masks = decode_rle(labels.rles, labels.size_hw)
     return Targets(
         boxes=boxes,

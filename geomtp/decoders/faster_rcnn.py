@@ -57,9 +57,9 @@ class FasterRCNN(HorizontalRCNN):
         head = self.trunk.rpn_head
         for layer in (head.rpn_conv, head.rpn_cls, head.rpn_reg):
             _normal(layer, 0.01)
-        for layer in self.trunk.box_head.shared_fcs:
-            nn.init.xavier_uniform_(cast(nn.Linear, layer).weight)
-            nn.init.zeros_(cast(nn.Linear, layer).bias)
+        for shared in self.trunk.box_head.shared_fcs:
+            nn.init.xavier_uniform_(cast(nn.Linear, shared).weight)
+            nn.init.zeros_(cast(nn.Linear, shared).bias)
         for classifier in self.classifiers.values():
             _normal(cast(RegionClassifier, classifier).fc_cls, 0.01)
             _normal(cast(RegionClassifier, classifier).fc_reg, 0.001)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-Task = Literal["semantic", "instance", "rotated", "scene", "change"]
-ALL_TASKS: tuple[Task, ...] = ("semantic", "instance", "rotated", "scene", "change")
+Task = Literal["semantic", "instance", "rotated", "horizontal", "scene", "change"]
+ALL_TASKS: tuple[Task, ...] = get_args(Task)
 PRETRAINING_TASKS: tuple[Task, ...] = ("semantic", "instance", "rotated")
 
 
@@ -205,6 +205,7 @@ class FineTune(Training):
         task: what is learned.
         data: the data set: a label store; class folders (scene); images and masks (semantic);
             before, after and masks (change); images with COCO json or DOTA txt.
+        detector: of horizontal boxes, in two stages or in one.
         source: name of a known data set, whose layout DATA has; by default it is recognised.
         classes: names in order: of the class folders, of the mask values from 1, or of the
             objects; by default as found.
@@ -213,7 +214,8 @@ class FineTune(Training):
             too, unless resize_relative_to is "image" or evaluation_size says otherwise.
         train_fraction: share of the training images that is used; smaller shares lie within larger.
         train_limit: most training images that are used.
-        reuse_decoder: take the decoder of --weights too, which must be a whole model of ours.
+        reuse_decoder: take the decoder of --weights too, which must be a whole model of ours; a
+            detector takes that of another task where the file holds none of its own.
     """
 
     task: Task
@@ -222,6 +224,7 @@ class FineTune(Training):
     val_share: float = 0.2
     train_fraction: float = 1.0
     train_limit: int | None = None
+    detector: Literal["faster_rcnn", "retinanet"] = "faster_rcnn"
     reuse_decoder: bool = False
     out: Path = Path("runs/finetune")
     image_size: int = 224

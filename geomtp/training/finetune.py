@@ -92,7 +92,7 @@ def _model_config(config: FineTune, store: LabelStore) -> ModelConfig:
     options: dict[str, Any] = dict(own.encoder_options)
     if config.task in RAW_LEVELS and has_raw_levels(config.encoder):
         options["pyramid"] = False
-    return dataclasses.replace(own, encoder_options=options)
+    return dataclasses.replace(own, encoder_options=options, detector=config.detector)
 
 
 def _held_out_px(config: FineTune) -> int | None:

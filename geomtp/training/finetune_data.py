@@ -82,6 +82,7 @@ def _is_labelled(row: ImageLabels, task: str) -> bool:
     return {
         "semantic": has_semantic(row),
         "instance": row.boxes is not None or row.rles is not None,
+        "horizontal": row.boxes is not None or row.rles is not None,
         "rotated": row.rboxes is not None,
         "scene": row.scene_class is not None,
         "change": row.change is not None and row.image_after is not None,

@@ -184,3 +184,18 @@ def test_every_mask_lies_in_its_box_and_in_its_rotated_box(seed):
     grown = targets.rboxes + torch.tensor([0, 0, 3.0, 3.0, 0])
     inside = masks_from_rboxes(regularise(grown), view.size_hw)
     assert not (targets.masks & ~inside).any()
+
+
+def test_horizontal_boxes_are_cut_at_the_border_and_bring_no_masks():
+    corner = np.zeros((1, *SIZE), dtype=bool)
+    corner[0, 10:20, 40:45] = True  # the mask ends before its box does
+    row = squares((40, 10, 60, 20), rles=tuple(encode_rle(corner)))
+    targets, lost = objects_in_view(row, LEFT_HALF, ("horizontal",), KeepRule(0.3))
+    assert not lost
+    assert targets.masks is None
+    assert targets.boxes.tolist() == [[40, 10, 50, 20]]
+    of_masks, _ = objects_in_view(row, LEFT_HALF, ("instance",), KeepRule(0.3))
+    assert of_masks.boxes.tolist() == [[40, 10, 45, 20]]
+    without_boxes = dataclasses.replace(row, boxes=None, rboxes=None, rbox_labels=None)
+    targets, _ = objects_in_view(without_boxes, LEFT_HALF, ("horizontal",), KeepRule(0.3))
+    assert targets.boxes.tolist() == [[40, 10, 45, 20]]
