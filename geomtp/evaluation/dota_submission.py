@@ -101,16 +101,18 @@ def check_dota(files: SubmissionFiles, expected: Expected | None, complaints: Co
                 f"Task1_{name}.txt",
                 f"missing: DOTA {version} wants a file of each class, an empty one without objects",
             )
-    objects, scenes = 0, set()
+    objects, scenes = 0, set[str]()
     for name in right:
         for number, line in enumerate(files.text(by_class[name]).splitlines(), start=1):
             if line.strip():
                 objects += 1
                 scenes.add(_checked_line(line, f"{by_class[name]} line {number}", complaints))
+    scenes.discard("")
     if expected is not None:
-        for scene in sorted(scenes - set(expected.sizes_hw) - {""}):
+        for scene in sorted(scenes - set(expected.sizes_hw)):
             complaints.note("scene", scene, _no_scene(scene, expected))
-    return f"DOTA {version}, task 1: {objects} objects in {len(scenes)} scenes"
+    of_all = "" if expected is None else f" of {len(expected.sizes_hw)}"
+    return f"DOTA {version}, task 1: {objects} objects in {len(scenes)}{of_all} scenes"
 
 
 def _checked_line(line: str, where: str, complaints: Complaints) -> str:

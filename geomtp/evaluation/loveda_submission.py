@@ -20,39 +20,22 @@ _SIZE_HW = (1024, 1024)  # of every image of LoveDA
 _LARGEST_PX = 2**26
 
 
-class LovedaWriter:
-    """Writes the zip picture by picture: ``with LovedaWriter(out, classes) as writer: …add(…)``.
+def write_picture(folder: Path, image: str, found: Predictions, values: NDArray[np.uint8]) -> str:
+    """Write the map of one image as ``folder/NAME.png``; its file's name.
 
-    The zip appears when the block ends without an exception.
+    ``values``: the submitted value of each value of our maps (``submitted_values``).
     """
+    name = f"{PurePosixPath(image).stem}.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values[found.semantic.numpy()]).save(folder / name)
+    return name
 
-    def __init__(self, out: Path, classes: Sequence[str]) -> None:
-        """``classes``: names of the classes 0…K−1; LoveDA's background may be among them.
 
-        Raises ValueError for a class that LoveDA does not have.
-        """
-        self._values = submitted_values(classes)
-        self._names: set[str] = set()
-        out.parent.mkdir(parents=True, exist_ok=True)
-        self._replacing = replacing(out)
-
-    def __enter__(self) -> LovedaWriter:
-        self._archive = zipfile.ZipFile(self._replacing.__enter__(), "w")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._archive.close()
-        self._replacing.__exit__(*error)  # type: ignore[arg-type]
-
-    def add(self, image: str, found: Predictions) -> None:
-        """Write the map of one image as ``NAME.png``. Raises ValueError for a name that was."""
-        name = f"{PurePosixPath(image).stem}.png"
-        if name in self._names:
-            raise ValueError(f"two images are called {name}: the server tells them by their names")
-        self._names.add(name)
-        picture = io.BytesIO()
-        Image.fromarray(self._values[found.semantic.numpy()]).save(picture, format="PNG")
-        self._archive.writestr(name, picture.getvalue())
+def zip_pictures(folder: Path, names: Sequence[str], out: Path) -> None:
+    """Put the pictures ``names`` of ``folder`` into the zip ``out``, without folders."""
+    with replacing(out) as part, zipfile.ZipFile(part, "w") as archive:
+        for name in names:
+            archive.write(folder / name, name)
 
 
 def submitted_values(classes: Sequence[str]) -> NDArray[np.uint8]:
@@ -87,9 +70,7 @@ def check_loveda(files: SubmissionFiles, expected: Expected | None, complaints: 
     return f"LoveDA: {len(found)} pictures"
 
 
-def _check_picture(
-    data: bytes, where: str, size_hw: SizeHW | None, complaints: Complaints
-) -> None:
+def _check_picture(data: bytes, where: str, size_hw: SizeHW | None, complaints: Complaints) -> None:
     try:
         picture = Image.open(io.BytesIO(data))
         if picture.width * picture.height > _LARGEST_PX:
@@ -107,13 +88,12 @@ def _check_picture(
             where,
             f"expected {size_hw[1]} × {size_hw[0]} px, found {pixels.shape[1]} × {pixels.shape[0]}",
         )
-    highest = int(pixels.max(initial=0))
+    highest = int(pixels.max())
     if highest >= len(LOVEDA):
-        shifted = pixels.min(initial=255) >= 1 and highest == len(LOVEDA)
+        shifted = pixels.min() >= 1 and highest == len(LOVEDA)
         hint = "; they look shifted by one: subtract 1" if shifted else ""
         complaints.note(
             "values",
             where,
-            f"values must be 0…{len(LOVEDA) - 1}, found "
-            f"{int(pixels.min(initial=0))}…{highest}{hint}",
+            f"values must be 0…{len(LOVEDA) - 1}, found {int(pixels.min())}…{highest}{hint}",
         )

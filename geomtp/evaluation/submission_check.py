@@ -30,16 +30,18 @@ class Checked:
     complaints: tuple[str, ...]
 
 
-def check_submission(path: Path, kind: str | None = None, images: Path | None = None) -> Checked:
+def check_submission(
+    path: Path, kind: str | None = None, expected: Expected | None = None
+) -> Checked:
     """Look a zip (or folder) through as its server would.
 
     Args:
         path: the zip.
         kind: "dota", "fair1m" or "loveda"; by default told by the files in it.
-        images: folder of the test images, to compare names and sizes with.
+        expected: the test images, to compare names and sizes with.
 
     Raises:
-        FileNotFoundError: there is no such file, or no image.
+        FileNotFoundError: there is no such file.
         ValueError: another kind, or a file that is no zip.
     """
     files = SubmissionFiles(path)
@@ -56,6 +58,5 @@ def check_submission(path: Path, kind: str | None = None, images: Path | None = 
     if kind not in CHECKERS:
         raise ValueError(f"unknown kind of submission {kind!r}; known: {', '.join(CHECKERS)}")
     complaints = Complaints()
-    expected = None if images is None else Expected.of_folder(images)
     contents = CHECKERS[kind](files, expected, complaints)
     return Checked(contents, tuple(complaints.sentences))
