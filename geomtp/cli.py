@@ -352,18 +352,21 @@ def finetune(words: Sequence[str]) -> int:
         epilog="example: geomtp finetune scene --data my_photos --encoder tf_efficientnet_lite0 "
         "--weights imagenet --steps 500 --out runs/my_photos",
     )
-    parser.add_argument("task", choices=tasks)
-    if not words or words[0] not in (*tasks, "-h", "--help"):
+    from geomtp.recipes.filling import fill, finetune_recipes, parser_of
+
+    recipes = finetune_recipes()
+    parser.add_argument("task", metavar="TASK|RECIPE", choices=(*tasks, *recipes))
+    if not words or words[0] not in (*tasks, *recipes, "-h", "--help"):
         parser.parse_args(list(words))
-    from geomtp.recipes.filling import fill, parser_of
     from geomtp.training.configs import FineTune
 
     if {"-h", "--help"} & set(words):
-        parser_of(FineTune, "geomtp finetune TASK").print_help()
-        print(f"\n{parser.epilog}")
+        parser_of(FineTune, "geomtp finetune TASK|RECIPE").print_help()
+        print(f"\n{parser.epilog}\nrecipes: {', '.join(recipes)}")
         return 0
     program = f"geomtp finetune {words[0]}"
-    config = fill(FineTune, [*words[1:], f"--task={words[0]}"], program)
+    first = "config" if words[0] in recipes else "task"
+    config = fill(FineTune, [*words[1:], f"--{first}={words[0]}"], program)
     from geomtp.training.finetune import finetune as run
     from geomtp.training.run import story_of
 

@@ -47,7 +47,8 @@ def prepare(
         (out / INFO_NAME).unlink()
         raise ValueError(
             f"images that could not be read: {report.count(DAMAGED)} "
-            f"({_damaged(report.examples)}); mend them and run the command again, or leave them out with --skip-bad"
+            f"({_damaged(report.examples)}); mend them and run the command again, "
+            f"or leave them out with --skip-bad"
         )
     left_out = f"\n{report}" if report.left_out else ""
     return f"{describe(store)}{left_out}\nstore: {out}"

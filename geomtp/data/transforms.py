@@ -32,6 +32,7 @@ from geomtp.labels import ImageLabels, StoreInfo, change_map, semantic_map
 from geomtp.types import SizeHW, Targets
 
 _FLIPS: tuple[Direction | None, ...] = ("horizontal", "vertical", "diagonal", None)
+_LEVEL_FLIPS: tuple[Direction | None, ...] = ("horizontal", None)
 _MOST_VIEWS = 10  # drawn of one image in search of one with objects
 _STD_OF_BYTES = 57.0  # usual standard deviation of 8-bit photographs, in grey levels
 
@@ -77,7 +78,8 @@ class TrainTransform(Transform):
     """Mirrored, resized and cropped at random, colours distorted, at most ``size_px`` a side.
 
     - resize_range: of the ratio r, drawn uniformly
-    - flip: left-right, top-bottom, both or neither, a quarter each
+    - flip: left-right, top-bottom, both or neither, a quarter each; flip_vertically=False:
+      left-right or not, a half each
     - photometric: distort brightness, contrast, saturation and hue
     - reference_filtering: the objects that the paper's code keeps (``objects.KeepRule``)
     - reference_photometric: the colours of the paper's code (``photometric.distort_reference``)
@@ -100,6 +102,7 @@ class TrainTransform(Transform):
     reference_photometric: bool = False
     resize_relative_to: Literal["crop", "image"] = "crop"
     visible_fraction: float = 0.3
+    flip_vertically: bool = True
 
     labels_follow_image: ClassVar[bool] = True
 
@@ -153,7 +156,8 @@ class TrainTransform(Transform):
 
     def draw(self, image_hw: SizeHW, rng: np.random.Generator) -> ViewParameters:
         """A random view of an image of this size."""
-        flip = _FLIPS[rng.integers(4)] if self.flip else None
+        directions = _FLIPS if self.flip_vertically else _LEVEL_FLIPS
+        flip = directions[rng.integers(len(directions))] if self.flip else None
         ratio = float(rng.uniform(*self.resize_range))
         if self.resize_relative_to == "crop":
             resized_hw = fitted(image_hw, int(self.size_px * ratio))

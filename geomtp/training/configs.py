@@ -61,13 +61,15 @@ class Training:
         resize_relative_to: whether zoom 1 fits the image into the view ("crop") or keeps its
             pixels ("image").
         photometric: whether brightness, contrast, saturation and hue vary.
+        flip_vertically: whether views are mirrored top to bottom, too, not only left to right.
         evaluation_size: side that images are fitted into for validation; by default their own size.
         steps: optimiser steps.
         learning_rate: at its peak.
         weight_decay: of AdamW.
         layer_decay: factor of the learning rate from one encoder layer to the one before.
         warmup_steps: steps of linear warm-up before the cosine.
-        clip_norm: largest norm of all gradients together.
+        drops_at: steps at which the learning rate falls to a tenth, in place of the cosine.
+        clip_norm: largest norm of all gradients together; null: they are not clipped.
         loss_weights: factor of a loss by "task", "task/loss" or "task/loss/source".
         ema_decay: keep a moving average of the weights, and validate and export it.
         batch_norm: "train" uses and updates batch statistics; "frozen_encoder" keeps the running
@@ -112,13 +114,15 @@ class Training:
     resize_range: tuple[float, float] = (0.5, 2.0)
     resize_relative_to: Literal["crop", "image"] = "crop"
     photometric: bool = True
+    flip_vertically: bool = True
     evaluation_size: int | None = None
     steps: int = 80_000
     learning_rate: float = 6e-5
     weight_decay: float = 0.05
     layer_decay: float | None = None
     warmup_steps: int = 0
-    clip_norm: float = 5.0
+    drops_at: tuple[int, ...] = ()
+    clip_norm: float | None = 5.0
     loss_weights: dict[str, float] = field(default_factory=dict)
     ema_decay: float | None = None
     batch_norm: Literal["train", "frozen_encoder", "frozen"] = "train"
@@ -153,6 +157,8 @@ class Training:
         low, high = self.resize_range
         if not 0 < low <= high:
             raise ValueError(f"resize_range must rise from above 0, found {low}…{high}")
+        if list(self.drops_at) != sorted(set(self.drops_at)) or min(self.drops_at, default=1) < 1:
+            raise ValueError(f"drops_at must be rising steps above 0, found {self.drops_at}")
         if unknown := {name.split("/")[0] for name in self.loss_weights} - set(ALL_TASKS):
             raise ValueError(f"loss_weights name tasks; {', '.join(sorted(unknown))} is none")
 
@@ -212,8 +218,13 @@ class FineTune(Training):
         val_share: how much is held out where no folders named train and val say it.
         image_size: side of the training views, in pixels. Images are fitted into it for validation,
             too, unless resize_relative_to is "image" or evaluation_size says otherwise.
+        train_splits: the splits that are trained on; several, to train on all that is labelled
+            as for a test server (a validation on one of them is then optimistic).
         train_fraction: share of the training images that is used; smaller shares lie within larger.
         train_limit: most training images that are used.
+        probe: train nothing; score nearest neighbours and the best linear layer on the features of
+            the encoder as it is (for scene).
+        neighbours: how many vote in a probe.
         reuse_decoder: take the decoder of --weights too, which must be a whole model of ours; a
             detector takes that of another task where the file holds none of its own.
     """
@@ -222,9 +233,12 @@ class FineTune(Training):
     source: str | None = None
     classes: tuple[str, ...] | None = None
     val_share: float = 0.2
+    train_splits: tuple[Literal["train", "val", "test"], ...] = ("train",)
     train_fraction: float = 1.0
     train_limit: int | None = None
     detector: Literal["faster_rcnn", "retinanet"] = "faster_rcnn"
+    probe: bool = False
+    neighbours: int = 20
     reuse_decoder: bool = False
     out: Path = Path("runs/finetune")
     image_size: int = 224
@@ -243,5 +257,15 @@ class FineTune(Training):
             raise ValueError(f"val_share must lie between 0 and 1, found {self.val_share}")
         if self.train_limit is not None and self.train_limit < 1:
             raise ValueError(f"train_limit must be at least 1, found {self.train_limit}")
+        if self.probe:
+            self._check_probe()
         if self.reuse_decoder and not self.weights:
             raise ValueError("reuse_decoder takes the decoder from --weights, which names no file")
+
+    def _check_probe(self) -> None:
+        if self.task != "scene":
+            raise ValueError(f"a probe tells scenes apart: its task is 'scene', found {self.task!r}")
+        if self.resume or self.devices * self.nodes > 1:
+            raise ValueError("a probe runs at once on one device: leave out resume, devices, nodes")
+        if self.neighbours < 1:
+            raise ValueError(f"neighbours must be at least 1, found {self.neighbours}")

@@ -118,7 +118,12 @@ class MultiTaskTraining(ClipsGradients):
         optimiser = adamw(groups)
 
         def factor(step: int) -> float:
-            return learning_rate_factor(step, steps=config.steps, warmup_steps=config.warmup_steps)
+            return learning_rate_factor(
+                step,
+                steps=config.steps,
+                warmup_steps=config.warmup_steps,
+                drops_at=config.drops_at,
+            )
 
         schedule = LambdaLR(optimiser, factor)
         return {

@@ -115,7 +115,8 @@ class WhuCd(_ChangeSource):
     - labels: change maps
     - licence: not stated
     - layout: ``{before,after,change label}`` with one TIFF each (also named A, B, label or
-      2012, 2016, change_label), cut into 256 × 256 in ``images/`` beside the store; or ``{train,val,test}/{A,B,label}``
+      2012, 2016, change_label), cut into 256 × 256 in ``images/`` beside the store; or
+      ``{train,val,test}/{A,B,label}``
     - split: of the patches 70 % by hash train, 10 % val, 20 % test, as many as the reference has
       (its lists are not published), or the folders
     - mean and std: ImageNet's
