@@ -29,6 +29,7 @@ class Evaluate:
         split: which images; "all" for every one of them.
         image_size: side that images are fitted into: a number, "own" for as they are in their
             files, or "trained" for as training validated. With windows: "own" by default.
+        centre: look only at the middle of this side, after --image-size (scene alone).
         crop: side of the windows that slide over the image, in pixels; by default none.
         stride: from one window to the next; by default two thirds of the crop.
         scales: factors of the size at which each image is looked at.
@@ -54,6 +55,7 @@ class Evaluate:
     classes_of: str | None = None
     split: Literal["train", "val", "test", "all"] = "val"
     image_size: int | Literal["trained", "own"] | None = None
+    centre: int | None = None
     crop: int | None = None
     stride: int | None = None
     scales: tuple[float, ...] = (1.0,)
@@ -83,6 +85,7 @@ class Evaluate:
             stride = max(1, 2 * self.crop // 3)
         return Protocol(
             size_px=size if isinstance(size, int) else trained_px if size == "trained" else None,
+            centre_px=self.centre,
             crop_px=self.crop,
             stride_px=stride,
             scales=self.scales,

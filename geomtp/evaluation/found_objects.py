@@ -43,7 +43,7 @@ class Matches:
         true = np.append(self.true_labels, num_classes)[self.truth]  # −1 takes the last
         np.add.at(counts, (true, self.labels), 1)
         missed = np.setdiff1d(np.arange(len(self.true_labels)), self.truth)
-        np.add.at(counts, (self.true_labels[missed], num_classes), 1)
+        np.add.at(counts, (self.true_labels[missed], np.full(len(missed), num_classes)), 1)
         return counts
 
 

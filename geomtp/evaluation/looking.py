@@ -29,7 +29,8 @@ def look_at(
         source: whose classes are meant.
         image: (C, H, W), normalised, without padding, already of the protocol's ``size_px``.
         protocol: windows, scales and flips.
-        output_hw: height and width that the predictions are for (those of the file).
+        output_hw: height and width that the predictions are for (those of the file); with the
+            protocol's ``centre_px`` only the class of the whole image means anything.
         image_after: (C, H, W), the second date, for change.
     """
     device = next(model.parameters()).device
@@ -48,6 +49,8 @@ def _seen(
 ) -> Predictions:
     """The predictions of one view, turned and resized back."""
     dates = [flipped_pixels(_scaled(pixels, view.scale), view.flip) for pixels in dates]
+    if protocol.centre_px is not None:
+        dates = [_middle(pixels, protocol.centre_px) for pixels in dates]
     height, width = size_hw = (dates[0].shape[1], dates[0].shape[2])
     crop, stride = protocol.crop_px, protocol.stride_px
     if crop is None or stride is None or max(height, width) <= crop:
@@ -74,3 +77,9 @@ def _scaled(pixels: Tensor, scale: float) -> Tensor:
         return pixels
     size_hw = [max(1, round(side * scale)) for side in pixels.shape[-2:]]
     return F.interpolate(pixels[None], size_hw, mode="bilinear", antialias=scale < 1)[0]
+
+
+def _middle(pixels: Tensor, side_px: int) -> Tensor:
+    """The middle of (C, H, W), of at most this side; where it cannot be even, nearer the corner."""
+    top, left = (max(0, round((side - side_px) / 2)) for side in pixels.shape[-2:])
+    return pixels[:, top : top + side_px, left : left + side_px]

@@ -21,6 +21,7 @@ class Protocol:
     """What is done with each image; the same for every image of a result.
 
     - size_px: the image's long side is made this long first; None: as it is in its file
+    - centre_px: only the middle of this side is looked at (of what its class is asked alone)
     - crop_px, stride_px: windows of this side, starting every ``stride_px`` pixels, on the image at
       each scale; None: the whole image at once. Logits are averaged where windows overlap
     - scales: factors of the image's size at which it is looked at
@@ -33,6 +34,7 @@ class Protocol:
     """
 
     size_px: int | None = None
+    centre_px: int | None = None
     crop_px: int | None = None
     stride_px: int | None = None
     scales: tuple[float, ...] = (1.0,)
@@ -42,10 +44,12 @@ class Protocol:
     windows_at_once: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("size_px", "crop_px", "stride_px"):
+        for name in ("size_px", "centre_px", "crop_px", "stride_px"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1 pixel, found {value}")
+        if self.centre_px is not None and self.crop_px is not None:
+            raise ValueError("an image is looked at by its middle or by windows, not by both")
         if (self.crop_px is None) != (self.stride_px is None):
             raise ValueError("windows need both their side (crop) and their stride in pixels")
         if self.crop_px and self.stride_px and self.stride_px > self.crop_px:
@@ -65,7 +69,7 @@ class Protocol:
 
     def __str__(self) -> str:
         size = "its own size" if self.size_px is None else f"long side {self.size_px} px"
-        way = "whole"
+        way = "whole" if self.centre_px is None else f"middle of {self.centre_px} px"
         if self.crop_px is not None:
             way = f"windows of {self.crop_px} px every {self.stride_px} px"
         scales = ", ".join(f"{scale:g}" for scale in self.scales)

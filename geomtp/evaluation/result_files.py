@@ -45,6 +45,7 @@ class Report:
     tasks: Mapping[str, TaskReport]
     worst: Sequence[Mapping[str, str | float]] = ()
     remarks: Sequence[str] = ()
+    title: str = "Result"
 
     def write(self, folder: Path) -> Path:
         """Write ``result.json`` and ``result.md``; the path of the second."""
@@ -77,7 +78,7 @@ class Report:
 
     def page(self) -> str:
         """The tables, in Markdown."""
-        lines = ["# Result", ""]
+        lines = [f"# {self.title}", ""]
         figures: list[Row] = [
             {"figure": name, "value": value}
             for report in self.tasks.values()
@@ -147,4 +148,4 @@ def _plain(value: Any) -> Any:
 def _said(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
-    return "not known" if value is None else str(value)
+    return "–" if value is None else str(value)

@@ -67,6 +67,7 @@ class _Collected:
     """What is gathered image by image."""
 
     classes: ClassMap
+    tasks: list[str]
     scores: SourceScores
     worst: WorstCases
     maps: MapFolder | None
@@ -79,7 +80,7 @@ class _Collected:
         """Take in the one image of ``batch``."""
         image, targets = batch.image_ids[0], batch.targets[0]
         self.images += 1
-        if is_labelled(targets):
+        if is_labelled(targets, self.tasks):
             self.labelled += 1
             self.scores.update(image, found, targets)
         for kind, matches in matches_of(found, targets).items():
@@ -105,6 +106,11 @@ def evaluate(config: Evaluate, say: Say = print) -> EvaluationResult:
     name = source_of(config, model)
     assert model.config is not None
     source, tasks = model.config.sources[name], model.tasks_of(name)
+    if config.centre is not None and tasks != ["scene"]:
+        raise ValueError(
+            f"--centre leaves out the border, which {', '.join(tasks)} is scored on: it is for "
+            f"the class of whole images alone"
+        )
     if config.submit is not None:
         required_task(config.submit, tasks)
     settings = settings_of_training(config.checkpoint)
@@ -113,12 +119,17 @@ def evaluate(config: Evaluate, say: Say = print) -> EvaluationResult:
     say(f"{len(store)} images of {store.source}; {protocol}")
     collected = _collected(config, source, tasks)
     _look_at_all(config, model, name, store, protocol, collected, say)
-    submission = collected.submission and collected.submission.finish()
+    submission = None if collected.submission is None else collected.submission.finish()
+    seconds = round(time.monotonic() - began, 1)
     facts = {
         "model": _model_facts(config.checkpoint, model, name, settings),
         "data": _data_facts(config, store, source, collected),
         "protocol": {"in words": str(protocol), **dataclasses.asdict(protocol)},
-        "software": {**software(), "device": str(device), "seconds": time.monotonic() - began},
+        "software": {
+            **software(),
+            "device": str(device),
+            "seconds": round(time.monotonic() - began, 1),
+        },
     }
     report = _report(config, facts, collected)
     if submission:
@@ -126,9 +137,17 @@ def evaluate(config: Evaluate, say: Say = print) -> EvaluationResult:
     return EvaluationResult(report, report.write(config.out), submission)
 
 
-def is_labelled(targets: Targets) -> bool:
-    """Whether there is anything to compare predictions with."""
-    return any(getattr(targets, f.name) is not None for f in dataclasses.fields(targets))
+def is_labelled(targets: Targets, tasks: list[str]) -> bool:
+    """Whether there is anything to compare predictions of ``tasks`` with."""
+    labels = {
+        "semantic": targets.semantic,
+        "instance": targets.boxes,
+        "horizontal": targets.boxes,
+        "rotated": targets.rboxes,
+        "scene": targets.scene_class,
+        "change": targets.change,
+    }
+    return any(labels[task] is not None for task in tasks)
 
 
 def _device(name: str) -> torch.device:
@@ -149,6 +168,7 @@ def _collected(config: Evaluate, source: SourceConfig, tasks: list[str]) -> _Col
     )
     return _Collected(
         classes=classes,
+        tasks=tasks,
         scores=SourceScores(classes, tasks),
         worst=WorstCases(config.worst),
         maps=None if config.maps is None else MapFolder(config.maps, classes),
@@ -220,7 +240,10 @@ def _report(config: Evaluate, facts: dict[str, dict[str, Any]], collected: _Coll
             "Confusions of objects: at IoU 0.5 and scores from 0.5; the last row counts detections "
             "of nothing, the last column objects that were missed."
         )
-    return Report(facts, tasks, collected.worst.write(config.out / "worst"), remarks)
+    data = facts["data"]
+    title = f"{', '.join(collected.tasks)}: {data['images']} images of {data['source']}"
+    worst = collected.worst.write(config.out / "worst")
+    return Report(facts, tasks, worst, remarks, f"{title} ({data['split']})")
 
 
 def _task_reports(collected: _Collected) -> dict[str, TaskReport]:

@@ -61,6 +61,18 @@ def test_probabilities_of_views_are_averaged():
     torch.testing.assert_close(found.semantic_logits.exp()[1], mean.expand(2, 2))
 
 
+def test_the_middle_alone():
+    class Mean(PixelModel):
+        def predict(self, images, sizes, source, output=None, after=None):
+            assert sizes == [(4, 4)]
+            return [Predictions(scene_logits=images[0, 0].mean().repeat(2) * torch.tensor([1, 0]))]
+
+    pixels = torch.zeros(1, 8, 6)
+    pixels[:, 2:6] = 1.0
+    found = look_at(Mean(), "s", pixels, Protocol(centre_px=4, flips=()), (8, 6))
+    assert found.scene_logits.tolist() == [1.0, 0.0]
+
+
 def test_scales_bring_objects_back_to_the_image():
     class Sized(PixelModel):
         def predict(self, images, sizes, source, output=None, after=None):
@@ -101,6 +113,7 @@ def test_turning_back_by_hand():
     ("settings", "message"),
     [
         ({"crop_px": 32}, "both their side"),
+        ({"crop_px": 32, "stride_px": 16, "centre_px": 16}, "by its middle or by windows"),
         ({"crop_px": 32, "stride_px": 40}, "leave gaps"),
         ({"scales": ()}, "different factors above 0"),
         ({"scales": (1.0, 1.0)}, "different factors above 0"),

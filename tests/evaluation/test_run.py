@@ -3,6 +3,8 @@
 import hashlib
 import json
 import zipfile
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,13 +16,14 @@ from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.data.transforms import EvalTransform
 from geomtp.evaluation.evaluate_config import Evaluate
-from geomtp.evaluation.evaluated_data import trained_size_px
+from geomtp.evaluation.evaluated_data import source_of, trained_size_px
 from geomtp.evaluation.run import evaluate as run_evaluation
 from geomtp.inference.evaluate import evaluate as validate
-from geomtp.labels import LabelStore
+from geomtp.labels import ImageLabels, LabelStore, write_store
 from geomtp.model import ModelConfig, SourceConfig, build_model, load, save
 from geomtp.types import ClassMap
 from tests.data.folders import layouts
+from tests.data.stores import info_of
 
 TASKS = {
     "scene": (layouts.class_folders, ("field", "water"), "scene"),
@@ -165,6 +168,7 @@ def test_a_submission_to_loveda(tmp_path):
 MISTAKES = [
     ({}, ("boat",), "only the model has boat; only the data have house"),
     ({"submit": "dota"}, ("house",), "needs a model with the task 'rotated'; this one has semant"),
+    ({"centre": 32}, ("house",), "--centre leaves out the border, which semantic is scored on"),
     ({"submit": "loveda"}, ("house",), "LoveDA has no class 'house'"),
     ({"classes_of": "other"}, ("house",), "knows no source 'other'; known: made"),
     ({"split": "test"}, ("house",), r"no images in its 'test' split, only .*--split all"),
@@ -175,19 +179,26 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("settings", "classes", "message"), MISTAKES)
 def test_mistakes_are_told_in_a_sentence(tmp_path, settings, classes, message):
-    from tests.data.stores import info_of
-
     data = layouts.masked_images(tmp_path / "data", count=3)
     if classes == ("boat",):  # a store that says its classes
-        import dataclasses
-
-        from geomtp.labels import ImageLabels, write_store
-
-        info = dataclasses.replace(info_of(data), classes=ClassMap(("house",)))
+        info = replace(info_of(data), classes=ClassMap(("house",)))
         row = ImageLabels("images/0.png", (48, 64), "val", semantic="masks/0.png")
         write_store(data, [row], info)
     with pytest.raises(ValueError, match=message):
         evaluated(tmp_path, data, "semantic", classes, **settings)
+
+
+def test_whose_classes_are_meant(tmp_path):
+    model = SimpleNamespace(config=SimpleNamespace(sources={"town": None, "harbour": None}))
+    config = Evaluate(checkpoint="m", data=tmp_path)
+    with pytest.raises(ValueError, match="knows town, harbour: say by --classes-of whose"):
+        source_of(config, model)
+    assert source_of(replace(config, classes_of="town"), model) == "town"
+    assert source_of(replace(config, source="harbour"), model) == "harbour"
+    layouts.picture(tmp_path / "0.png")
+    info = replace(info_of(tmp_path), source="harbour")
+    write_store(tmp_path, [ImageLabels("0.png", (48, 64))], info)
+    assert source_of(config, model) == "harbour"
 
 
 def test_images_without_labels_are_not_scored(tmp_path):
