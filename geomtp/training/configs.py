@@ -225,6 +225,8 @@ class FineTune(Training):
         probe: train nothing; score nearest neighbours and the best linear layer on the features of
             the encoder as it is (for scene).
         neighbours: how many vote in a probe.
+        lora_rank: train corrections of this rank to the linear layers of the encoder, and none of
+            its own weights (needs peft); 0 trains them all. Written models are as any other.
         reuse_decoder: take the decoder of --weights too, which must be a whole model of ours; a
             detector takes that of another task where the file holds none of its own.
     """
@@ -239,6 +241,7 @@ class FineTune(Training):
     detector: Literal["faster_rcnn", "retinanet"] = "faster_rcnn"
     probe: bool = False
     neighbours: int = 20
+    lora_rank: int = 0
     reuse_decoder: bool = False
     out: Path = Path("runs/finetune")
     image_size: int = 224
@@ -259,12 +262,19 @@ class FineTune(Training):
             raise ValueError(f"train_limit must be at least 1, found {self.train_limit}")
         if self.probe:
             self._check_probe()
+        if self.lora_rank < 0 or (self.lora_rank and (self.freeze_encoder or self.probe)):
+            raise ValueError(
+                f"lora_rank must be at least 0, without freeze_encoder or probe, which train no "
+                f"encoder; found {self.lora_rank}"
+            )
         if self.reuse_decoder and not self.weights:
             raise ValueError("reuse_decoder takes the decoder from --weights, which names no file")
 
     def _check_probe(self) -> None:
         if self.task != "scene":
-            raise ValueError(f"a probe tells scenes apart: its task is 'scene', found {self.task!r}")
+            raise ValueError(
+                f"a probe tells scenes apart: its task is 'scene', found {self.task!r}"
+            )
         if self.resume or self.devices * self.nodes > 1:
             raise ValueError("a probe runs at once on one device: leave out resume, devices, nodes")
         if self.neighbours < 1:

@@ -13,14 +13,17 @@ from geomtp.data.transforms import EvalTransform, Transform
 from geomtp.encoders.presets import has_raw_levels
 from geomtp.labels import LabelStore
 from geomtp.model import ModelConfig, MultiTaskModel, build_model
+from geomtp.training.adapters import add_adapters
 from geomtp.training.configs import FineTune
 from geomtp.training.decoder_reuse import TrainedDecoder
 from geomtp.training.finetune_data import (
     build_fine_tune_store,
     labelled_part,
+    labelled_parts,
     open_fine_tune_store,
     train_share,
 )
+from geomtp.training.probe import probe
 from geomtp.training.run import (
     MAY_DIFFER,
     RunData,
@@ -38,7 +41,9 @@ RAW_LEVELS = ("scene", "change")
 
 
 def finetune(config: FineTune, say: Say = print) -> RunResult:
-    """Train, validate and write the run folder ``config.out``; ``result.figures`` are the scores.
+    """Train (or probe), validate and write the run folder ``config.out``.
+
+    ``figures`` of what comes back are the scores.
 
     Raises ValueError, FileNotFoundError or OSError in one sentence for what the user can mend.
     """
@@ -50,12 +55,12 @@ def finetune(config: FineTune, say: Say = print) -> RunResult:
         store = open_fine_tune_store(config, folder)
         data = _data(config, store, say)
         model = _model(config, store, say)
-    return train(config, folder, model, data, say)
+    return (probe if config.probe else train)(config, folder, model, data, say)
 
 
 def _data(config: FineTune, store: LabelStore, say: Say) -> RunData:
     training = train_share(
-        labelled_part(store, "train", config.task),
+        labelled_parts(store, config.train_splits, config.task),
         fraction=config.train_fraction,
         limit=config.train_limit,
         seed=config.seed,
@@ -83,6 +88,9 @@ def _model(config: FineTune, store: LabelStore, say: Say) -> MultiTaskModel:
         load_start_weights(model, config, say)
         if decoder is not None:
             say(str(decoder.load_into(model)))
+    if config.lora_rank:
+        count = add_adapters(model.encoder, config.lora_rank)
+        say(f"low-rank adapters: {count:,} numbers of the encoder are trained")
     return model
 
 

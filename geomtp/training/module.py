@@ -30,7 +30,8 @@ class MultiTaskTraining(ClipsGradients):
         """``batch_folder``: where a batch with a non-finite loss is saved."""
         super().__init__()
         self.model = model
-        model.encoder.requires_grad_(not config.freeze_encoder)
+        if config.freeze_encoder:
+            model.encoder.requires_grad_(False)
         self.config = config
         self.batch_folder = batch_folder
         self.average: AveragedModel | None = None
