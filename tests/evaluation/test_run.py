@@ -21,6 +21,8 @@ from geomtp.evaluation.run import evaluate as run_evaluation
 from geomtp.inference.evaluate import evaluate as validate
 from geomtp.labels import ImageLabels, LabelStore, write_store
 from geomtp.model import ModelConfig, SourceConfig, build_model, load, save
+from geomtp.training.configs import FineTune
+from geomtp.training.finetune import finetune
 from geomtp.types import ClassMap
 from tests.data.folders import layouts
 from tests.data.stores import info_of
@@ -222,3 +224,20 @@ def test_the_size_that_training_validated_at():
     assert Evaluate(checkpoint="m", data="d", image_size="own").protocol(64).size_px is None
     with pytest.raises(ValueError, match="give --crop too"):
         Evaluate(checkpoint="m", data="d", stride=32)
+
+
+def test_a_fine_tuned_model_scores_as_its_training_validated(tmp_path):
+    data, run = layouts.masked_images(tmp_path / "data"), tmp_path / "run"
+    small = {"encoder": "resnet10t", "semantic_channels": 8, "batch_size": 2, "workers": 0}
+    finetune(
+        FineTune(task="semantic", data=data, out=run, image_size=96, steps=1, pictures=0, **small),
+        lambda text: None,
+    )
+    (scores,) = json.loads((run / "scores.json").read_text())["scores"].values()
+    config = Evaluate(checkpoint=run / "model.safetensors", data=data, out=tmp_path / "o")
+    result = run_evaluation(replace(config, workers=0), lambda text: None)
+    assert result.report.facts["protocol"]["size_px"] == 96
+    assert result.report.facts["model"]["training seed"] == 2023
+    assert result.report.facts["data"]["images"] == 1  # the share that training held out
+    for name, value in result.figures.items():
+        assert value == pytest.approx(scores[name], abs=1e-6, nan_ok=True)
