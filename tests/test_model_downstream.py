@@ -140,6 +140,18 @@ def test_a_detector_of_horizontal_boxes_is_trained_and_read_again(detector, tmp_
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
+def test_detectors_take_images_of_odd_sizes_and_other_channels(detector):
+    model = detector_model(detector, "test_efficientnet", in_channels=4).train()
+    target = Targets(boxes=torch.tensor([[4.0, 8.0, 30.0, 40.0]]), box_labels=torch.tensor([2]))
+    images = torch.randn(2, 4, 71, 45, generator=torch.Generator().manual_seed(1))
+    losses = model.loss({"ships": Batch(images, (target,) * 2, ((71, 45),) * 2, "ships")})
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
 def test_official_names_of_fine_tuned_detectors_there_and_back(detector):
     model, other = detector_model(detector), detector_model(detector)
     official = export_official(model)
