@@ -17,7 +17,16 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 Settings = TypeVar("Settings")
 
-LISTED = ("tasks", "sources", "classes", "scales", "flips", "train_splits", "drops_at")
+LISTED = (
+    "tasks",
+    "sources",
+    "classes",
+    "scales",
+    "flips",
+    "train_splits",
+    "drops_at",
+    "square_classes",
+)
 """Flags that take names or numbers separated by commas."""
 
 

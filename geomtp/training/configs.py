@@ -220,6 +220,14 @@ class FineTune(Training):
             too, unless resize_relative_to is "image" or evaluation_size says otherwise.
         train_splits: the splits that are trained on; several, to train on all that is labelled
             as for a test server (a validation on one of them is then optimistic).
+        view_area: share of an image's area that a view shows, drawn from this range, at ratios of
+            3/4…4/3, in place of resize_range.
+        largest_class: crops of semantic maps are drawn anew while one class fills this share.
+        turn_share: share of the views that are turned, by up to turn_degrees (not for upright
+            boxes).
+        turn_degrees: the largest angle.
+        square_classes: views with objects of these are turned by right angles only.
+        exchange_dates: whether half of the pairs are seen in the other order.
         train_fraction: share of the training images that is used; smaller shares lie within larger.
         train_limit: most training images that are used.
         probe: train nothing; score nearest neighbours and the best linear layer on the features of
@@ -236,6 +244,12 @@ class FineTune(Training):
     classes: tuple[str, ...] | None = None
     val_share: float = 0.2
     train_splits: tuple[Literal["train", "val", "test"], ...] = ("train",)
+    view_area: tuple[float, float] | None = None
+    largest_class: float = 1.0
+    turn_share: float = 0.0
+    turn_degrees: float = 180.0
+    square_classes: tuple[str, ...] = ()
+    exchange_dates: bool = False
     train_fraction: float = 1.0
     train_limit: int | None = None
     detector: Literal["faster_rcnn", "retinanet"] = "faster_rcnn"
@@ -260,6 +274,8 @@ class FineTune(Training):
             raise ValueError(f"val_share must lie between 0 and 1, found {self.val_share}")
         if self.train_limit is not None and self.train_limit < 1:
             raise ValueError(f"train_limit must be at least 1, found {self.train_limit}")
+        if self.turn_share and self.task in ("instance", "horizontal"):
+            raise ValueError(f"turn_share: the upright boxes of {self.task!r} cannot be turned")
         if self.probe:
             self._check_probe()
         if self.lora_rank < 0 or (self.lora_rank and (self.freeze_encoder or self.probe)):

@@ -9,7 +9,8 @@ import torch
 
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.folders import source_name
-from geomtp.data.transforms import EvalTransform, Transform
+from geomtp.data.transforms import EvalTransform, TrainTransform, Transform
+from geomtp.data.turning import Turning
 from geomtp.encoders.presets import has_raw_levels
 from geomtp.labels import LabelStore
 from geomtp.model import ModelConfig, MultiTaskModel, build_model
@@ -69,7 +70,7 @@ def _data(config: FineTune, store: LabelStore, say: Say) -> RunData:
     say(f"trained on {len(training)} images, scored on {len(held_out)}")
     name = source_name(store.source)
     return RunData(
-        training={name: _dataset(config, training, training_view(config))},
+        training={name: _dataset(config, training, _view(config))},
         held_out={name: _dataset(config, held_out, EvalTransform(_held_out_px(config)))},
         shares={name: config.batch_size},
     )
@@ -101,6 +102,18 @@ def _model_config(config: FineTune, store: LabelStore) -> ModelConfig:
     if config.task in RAW_LEVELS and has_raw_levels(config.encoder):
         options["pyramid"] = False
     return dataclasses.replace(own, encoder_options=options, detector=config.detector)
+
+
+def _view(config: FineTune) -> TrainTransform:
+    """How images are seen in training."""
+    turning = Turning(config.turn_share, config.turn_degrees, config.square_classes)
+    return dataclasses.replace(
+        training_view(config),
+        area_range=config.view_area,
+        largest_class=config.largest_class,
+        turning=turning if config.turn_share else None,
+        exchange_dates=config.exchange_dates,
+    )
 
 
 def _held_out_px(config: FineTune) -> int | None:
