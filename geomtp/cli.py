@@ -288,8 +288,8 @@ def data(words: Sequence[str]) -> int:
     if chosen.pop("verb") == "list":
         print(public.card(chosen["name"]) if chosen["name"] else public.listing())
         return 0
-    places = {name: Path(chosen.pop(name)) for name in ("root", "out")}
-    print(public.prepare(**places, **chosen, progress=sys.stderr.isatty()))
+    chosen |= {name: Path(chosen[name]) for name in ("root", "out")}
+    print(public.prepare(**chosen, progress=sys.stderr.isatty()))
     return 0
 
 

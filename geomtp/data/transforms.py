@@ -26,6 +26,7 @@ from geomtp.data.photometric import (
     distort_reference,
     distort_values,
 )
+from geomtp.data.rand_augment import erased, picture_of, rand_augment
 from geomtp.data.turning import Turning, turned_pixels, turned_targets
 from geomtp.data.views import ViewParameters, change_view, read_view, semantic_view
 from geomtp.geometry import decode_rle
@@ -96,6 +97,8 @@ class TrainTransform(Transform):
     - largest_class: crops are drawn anew, up to ten times, while one class fills this share or
       more of the semantic map, what is ignored left out
     - turning: which views are turned by any angle, after the crop (not for upright boxes)
+    - rand_augment: change 8-bit pictures by two of the ways of RandAugment
+    - erase_share: of 8-bit pictures have a rectangle of noise
     - exchange_dates: half of the pairs are seen in the other order
 
     A view that lost all objects of its image is drawn anew, up to ten times, and then stays as it
@@ -117,6 +120,8 @@ class TrainTransform(Transform):
     largest_class: float = 1.0
     turning: Turning | None = None
     exchange_dates: bool = False
+    rand_augment: bool = False
+    erase_share: float = 0.0
 
     labels_follow_image: ClassVar[bool] = True
 
@@ -189,6 +194,12 @@ class TrainTransform(Transform):
             pixels = turned_pixels(pixels, angle_rad)
         if self.photometric:
             pixels = self._distorted(pixels, dtype, info, PhotometricParameters.draw(rng))
+        if self.rand_augment or self.erase_share:
+            picture = picture_of(pixels, dtype)
+            if self.rand_augment:
+                picture = rand_augment(picture, rng)
+            picture = erased(picture, rng, self.erase_share)
+            pixels = np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32)
         return normalised(pixels, info)
 
     def draw(self, image_hw: SizeHW, rng: np.random.Generator) -> ViewParameters:

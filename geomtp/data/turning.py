@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ def turned_map(values: Tensor, angle_rad: float) -> Tensor:
 
 def turned_targets(targets: Targets, size_hw: SizeHW, angle_rad: float) -> Targets:
     """Maps and rotated boxes of a view turned alike; boxes stay whose centre stays inside."""
-    changes: dict[str, Tensor] = {}
+    changes: dict[str, Any] = {}
     for name in ("semantic", "change"):
         values = getattr(targets, name)
         if values is not None:

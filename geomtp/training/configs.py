@@ -227,6 +227,8 @@ class FineTune(Training):
             boxes).
         turn_degrees: the largest angle.
         square_classes: views with objects of these are turned by right angles only.
+        rand_augment: change 8-bit pictures by two of the ways of RandAugment (for scene).
+        erase_share: share of 8-bit pictures in which a rectangle becomes noise (for scene).
         exchange_dates: whether half of the pairs are seen in the other order.
         train_fraction: share of the training images that is used; smaller shares lie within larger.
         train_limit: most training images that are used.
@@ -249,6 +251,8 @@ class FineTune(Training):
     turn_share: float = 0.0
     turn_degrees: float = 180.0
     square_classes: tuple[str, ...] = ()
+    rand_augment: bool = False
+    erase_share: float = 0.0
     exchange_dates: bool = False
     train_fraction: float = 1.0
     train_limit: int | None = None
@@ -274,6 +278,10 @@ class FineTune(Training):
             raise ValueError(f"val_share must lie between 0 and 1, found {self.val_share}")
         if self.train_limit is not None and self.train_limit < 1:
             raise ValueError(f"train_limit must be at least 1, found {self.train_limit}")
+        if (self.rand_augment or self.erase_share) and self.task != "scene":
+            raise ValueError("rand_augment and erase_share move pixels without labels: for scene")
+        if not 0 <= self.erase_share <= 1:
+            raise ValueError(f"erase_share must lie in 0…1, found {self.erase_share}")
         if self.turn_share and self.task in ("instance", "horizontal"):
             raise ValueError(f"turn_share: the upright boxes of {self.task!r} cannot be turned")
         if self.probe:

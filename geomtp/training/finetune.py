@@ -112,6 +112,8 @@ def _view(config: FineTune) -> TrainTransform:
         area_range=config.view_area,
         largest_class=config.largest_class,
         turning=turning if config.turn_share else None,
+        rand_augment=config.rand_augment,
+        erase_share=config.erase_share,
         exchange_dates=config.exchange_dates,
     )
 

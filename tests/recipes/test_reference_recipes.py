@@ -52,9 +52,6 @@ class Difference(NamedTuple):
 
 DIFFERENT = (
     Difference(
-        "photometric", "Scene", "varied colours stand in for RandAugment, which is not built"
-    ),
-    Difference(
         "clip_norm",
         r"mmrotate0\.3\.4",
         "these configs were for testing only; 1.x, which trained the weights, does not clip",
@@ -106,8 +103,8 @@ TRANSFORMS = {
     "MultiImgExchangeTime": "compared",
     "RandomRotate": "compared",
     "PolyRandomRotate": "compared",
-    "RandAugment": "open",
-    "RandomErasing": "open",
+    "RandAugment": "compared",
+    "RandomErasing": "compared",
 }  # fmt: skip
 """What becomes of each step of the reference's training pipelines."""
 
@@ -209,6 +206,8 @@ def expected(run: Run) -> dict[str, Any]:
         "flip_vertically": all_flips,
         "photometric": any(name.endswith("PhotoMetricDistortion") for name in steps),
         **turning(run),
+        "rand_augment": "RandAugment" in steps,
+        "erase_share": steps.get("RandomErasing", {}).get("erase_prob", 0),
         "exchange_dates": steps.get("MultiImgExchangeTime", {}).get("prob") == 0.5,
         "largest_class": steps.get("RandomCrop", {}).get("cat_max_ratio", 1.0),
         "view_area": (0.08, 1.0) if "RandomResizedCrop" in steps else None,  # its default

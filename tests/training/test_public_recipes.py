@@ -7,6 +7,7 @@ import pytest
 from geomtp.cli import main
 from geomtp.data.sources import PUBLIC
 from geomtp.model import load
+from geomtp.training.configs import FineTune
 from geomtp.training.run_folder import RunFolder
 from tests.data.sources.public_layouts import LAYOUTS
 
@@ -54,3 +55,17 @@ def test_a_recipe_on_a_folder_of_another_data_set_is_refused(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "does not hold 'dior': expected" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"task": "horizontal", "turn_share": 0.5}, "upright boxes of 'horizontal' cannot"),
+        ({"task": "rotated", "rand_augment": True}, "move pixels without labels"),
+        ({"task": "scene", "erase_share": 2.0}, "erase_share must lie in 0…1"),
+        ({"task": "scene", "drops_at": (9, 5)}, "drops_at must be rising steps"),
+    ],
+)
+def test_settings_that_do_not_fit_are_told(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        FineTune(**changes)
