@@ -38,7 +38,7 @@ def geomtp(*words, **options):
 
 
 VERBS = [
-    "", "demo", "labels", "labels export", "labels report", "pretrain", "pretrain mae",
+    "", "demo", "labels", "labels export", "labels report", "data", "pretrain", "pretrain mae",
     "pretrain mtp", "finetune", "evaluate", "weights", "recipes",
 ]  # fmt: skip
 

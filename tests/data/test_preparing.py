@@ -4,7 +4,7 @@ import pytest
 
 from geomtp.cli import main
 from geomtp.data import preparing
-from geomtp.data.sources import PUBLIC
+from geomtp.data.sources import PUBLIC, change_patches
 from geomtp.labels import LabelStore
 from tests.data.sources.public_layouts import LAYOUTS
 
@@ -35,8 +35,6 @@ def test_a_set_is_prepared_and_again_with_other_tiles(tmp_path, capsys):
 def test_an_interrupted_preparation_goes_on(tmp_path, monkeypatch):
     root = LAYOUTS["levir_cd"](tmp_path / "data")
     written = []
-    from geomtp.data.sources import change_patches
-
     write = change_patches.write_picture
 
     def interrupted(path, pixels):

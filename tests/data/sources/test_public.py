@@ -1,5 +1,6 @@
 """The public data sets on tiny copies of their layouts: counts, classes, boxes, maps, splits."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -9,6 +10,7 @@ from geomtp.data.sources import PUBLIC
 from geomtp.data.sources.change_patches import patch_starts
 from geomtp.data.sources.xview import clip_box, clip_starts, clip_windows
 from geomtp.labels import change_map, semantic_map
+from geomtp.labels.tiling import Tiling
 from geomtp.rasters import read_window
 from tests.data.folders.layouts import picture
 from tests.data.sources import public_layouts
@@ -105,8 +107,8 @@ def test_xview_is_clipped_as_in_the_reference(tmp_path):
     scenes = {row.image.rpartition("_")[0] for row in store}
     assert Counter(name.split("/")[0] for name in scenes) == {"train": 5, "val": 1}
     rows = {row.image: row for row in store if row.image.startswith(sorted(scenes)[0])}
-    # Windows start at x 0, 184 and y 0, 84; the upper right holds the car alone, the lower left
-    # the building alone; the lower right holds the centre of the car? no: y 50 lies above 84.
+    # Windows start at x 0, 184 and y 0, 84: the upper right one holds the car alone, the lower left
+    # one the building alone, the lower right one no centre.
     stem = sorted(scenes)[0]
     assert sorted(rows) == [f"{stem}_{n}.png" for n in range(3)]
     upper_left, upper_right, lower_left = (rows[f"{stem}_{n}.png"] for n in range(3))
@@ -132,10 +134,6 @@ def test_windows_and_boxes_of_clips():
 
 @pytest.mark.parametrize("name", ["dota_v1", "dota_v2"])
 def test_dota_is_cut_at_one_size_or_several(tmp_path, name):
-    import dataclasses
-
-    from geomtp.labels.tiling import Tiling
-
     root = LAYOUTS[name](tmp_path / "data")
     source = dataclasses.replace(PUBLIC[name], tiling=Tiling(128, 28))
     store, report = source.build_with_report(root, tmp_path / "out")
