@@ -218,6 +218,8 @@ class FineTune(Training):
         val_share: how much is held out where no folders named train and val say it.
         image_size: side of the training views, in pixels. Images are fitted into it for validation,
             too, unless resize_relative_to is "image" or evaluation_size says otherwise.
+        global_rel_pos: whether global attention of ViT + RVSA knows relative positions; the
+            reference's detectors do without.
         train_splits: the splits that are trained on; several, to train on all that is labelled
             as for a test server (a validation on one of them is then optimistic).
         view_area: share of an image's area that a view shows, drawn from this range, at ratios of
@@ -245,6 +247,7 @@ class FineTune(Training):
     source: str | None = None
     classes: tuple[str, ...] | None = None
     val_share: float = 0.2
+    global_rel_pos: bool = True
     train_splits: tuple[Literal["train", "val", "test"], ...] = ("train",)
     view_area: tuple[float, float] | None = None
     largest_class: float = 1.0

@@ -101,6 +101,8 @@ def _model_config(config: FineTune, store: LabelStore) -> ModelConfig:
     options: dict[str, Any] = dict(own.encoder_options)
     if config.task in RAW_LEVELS and has_raw_levels(config.encoder):
         options["pyramid"] = False
+    if not config.global_rel_pos and has_raw_levels(config.encoder):
+        options["global_rel_pos"] = False
     return dataclasses.replace(own, encoder_options=options, detector=config.detector)
 
 

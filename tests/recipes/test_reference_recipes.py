@@ -110,7 +110,7 @@ TRANSFORMS = {
 
 ABOUT = {
     "group", "dataset", "framework", "init", "pretrained_file", "published_score", "logs",
-    "backbone_class", "iters_per_epoch", "batch_sampler", "val_pipeline", "test_pipeline",
+    "iters_per_epoch", "batch_sampler", "val_pipeline", "test_pipeline",
     "evaluator",
 }  # fmt: skip
 """Not settings of a training, or of evaluation, which has its own (``geomtp evaluate``)."""
@@ -205,6 +205,12 @@ def expected(run: Run) -> dict[str, Any]:
         "workers": theirs["workers_per_gpu"],
         "flip_vertically": all_flips,
         "photometric": any(name.endswith("PhotoMetricDistortion") for name in steps),
+        # The detectors' copy of the backbone has no global relative positions.
+        **(
+            {}
+            if theirs["backbone_class"] == "InternImage"
+            else {"global_rel_pos": theirs["backbone_class"] == "RVSA_MTP"}
+        ),
         **turning(run),
         "rand_augment": "RandAugment" in steps,
         "erase_share": steps.get("RandomErasing", {}).get("erase_prob", 0),
@@ -251,7 +257,7 @@ def test_every_key_of_the_runs_is_looked_at():
         "task", "backbone", "image_size", "batch_per_gpu", "gpus", "lr", "weight_decay", "betas",
         "layer_decay", "drop_path", "backbone_args", "grad_clip", "schedule", "length",
         "workers_per_gpu", "train_pipeline", "data_preprocessor", "num_classes", "optimizer",
-        "head", "neck", "model_test_cfg",
+        "head", "neck", "model_test_cfg", "backbone_class",
     }  # fmt: skip
     for key in GOLDEN["recipes"]:
         assert run_of(key).theirs.keys() <= compared | ABOUT

@@ -69,3 +69,12 @@ def test_a_recipe_on_a_folder_of_another_data_set_is_refused(tmp_path, capsys):
 def test_settings_that_do_not_fit_are_told(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         FineTune(**changes)
+
+
+def test_official_detectors_have_no_global_relative_positions(tmp_path):
+    data = LAYOUTS["dior_r"](tmp_path / "data")
+    words = ["finetune", "dior_r", "--data", str(data), "--out", str(tmp_path / "run"), *SMALL]
+    words[words.index("resnet10t")] = "vit_t_rvsa"
+    assert main([*words, "--pictures", "0"]) == 0
+    encoder = load(RunFolder(tmp_path / "run").model).encoder
+    assert not any("rel_pos" in name for name, _ in encoder.blocks[2].named_parameters())
