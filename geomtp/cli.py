@@ -249,6 +249,50 @@ def labels_report(words: Sequence[str]) -> int:
     return 0
 
 
+def data(words: Sequence[str]) -> int:
+    """Public data sets: `list` them, and `prepare` one for fine-tuning by its recipe."""
+    parser = argparse.ArgumentParser(
+        prog="geomtp data",
+        description=data.__doc__,
+        epilog="example: geomtp data prepare dota_v1 --from DOTA --out stores/dota_v1. Run the "
+        "same command again after an interruption.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    listing = verbs.add_parser("list", help="what there is, or the card of one")
+    listing.add_argument("name", nargs="?", metavar="NAME", help="show this card")
+    preparing = verbs.add_parser("prepare", help="make the label store that a recipe reads")
+    preparing.add_argument("name", metavar="NAME", help="see `geomtp data list`")
+    preparing.add_argument("--from", dest="root", required=True, help="folder of the data set")
+    preparing.add_argument("--out", required=True, help="folder of the label store and its images")
+    preparing.add_argument(
+        "--tile", dest="size_px", type=int, metavar="PX",
+        help="size of tiles (dota_v1, dota_v2, fair1m; by default as the reference)",
+    )  # fmt: skip
+    preparing.add_argument(
+        "--gap", dest="gap_px", type=int, metavar="PX", help="how much neighbouring tiles share"
+    )
+    preparing.add_argument(
+        "--rates", type=_numbers, metavar="R,R", help="rescaling factors for which tiles are cut"
+    )
+    preparing.add_argument(
+        "--skip-bad", action="store_true", help="leave out images that cannot be read"
+    )
+    preparing.add_argument(
+        "--strict", action="store_true", help="stop at the first malformed annotation"
+    )
+    chosen = vars(parser.parse_args(words))
+    from pathlib import Path
+
+    from geomtp.data import preparing as public
+
+    if chosen.pop("verb") == "list":
+        print(public.card(chosen["name"]) if chosen["name"] else public.listing())
+        return 0
+    chosen |= {name: Path(chosen[name]) for name in ("root", "out")}
+    print(public.prepare(**chosen, progress=sys.stderr.isatty()))
+    return 0
+
+
 def pretrain(words: Sequence[str]) -> int:
     """Pretraining: `mae`, masked autoencoding of images without labels; `mtp`, multi-task."""
     parser = argparse.ArgumentParser(
@@ -300,32 +344,118 @@ def pretrain_mtp(words: Sequence[str]) -> int:
 
 
 def finetune(words: Sequence[str]) -> int:
-    """One task on a data set, often your own: scene, semantic, instance, rotated or change."""
-    tasks = ("scene", "semantic", "instance", "rotated", "change")
+    """One task on a data set: scene, semantic, instance, horizontal, rotated or change."""
+    tasks = ("scene", "semantic", "instance", "horizontal", "rotated", "change")
     parser = argparse.ArgumentParser(
         prog="geomtp finetune",
         description=finetune.__doc__,
         epilog="example: geomtp finetune scene --data my_photos --encoder tf_efficientnet_lite0 "
         "--weights imagenet --steps 500 --out runs/my_photos",
     )
-    parser.add_argument("task", choices=tasks)
-    if not words or words[0] not in (*tasks, "-h", "--help"):
+    from geomtp.recipes.filling import fill, finetune_recipes, parser_of
+
+    recipes = finetune_recipes()
+    parser.add_argument("task", metavar="TASK|RECIPE", choices=(*tasks, *recipes))
+    if not words or words[0] not in (*tasks, *recipes, "-h", "--help"):
         parser.parse_args(list(words))
-    from geomtp.recipes.filling import fill, parser_of
     from geomtp.training.configs import FineTune
 
     if {"-h", "--help"} & set(words):
-        parser_of(FineTune, "geomtp finetune TASK").print_help()
-        print(f"\n{parser.epilog}")
+        parser_of(FineTune, "geomtp finetune TASK|RECIPE").print_help()
+        print(f"\n{parser.epilog}\nrecipes: {', '.join(recipes)}")
         return 0
     program = f"geomtp finetune {words[0]}"
-    config = fill(FineTune, [*words[1:], f"--task={words[0]}"], program)
+    first = "config" if words[0] in recipes else "task"
+    config = fill(FineTune, [*words[1:], f"--{first}={words[0]}"], program)
     from geomtp.training.finetune import finetune as run
     from geomtp.training.run import story_of
 
     result = run(config)
     print(story_of(result, program))
     return INTERRUPTED if result.stopped else 0
+
+
+def evaluate(words: Sequence[str]) -> int:
+    """Scores of a model on labelled images, prediction maps, files for evaluation servers."""
+    if any(word.partition("=")[0] == "--check-submission" for word in words):
+        return evaluate_check(words)
+    if words and words[0] == "fair1m-xml":
+        return evaluate_fair1m_xml(words[1:])
+    from geomtp.evaluation.evaluate_config import Evaluate
+    from geomtp.recipes.filling import fill, parser_of
+
+    program = "geomtp evaluate"
+    if {"-h", "--help"} & set(words):
+        parser_of(Evaluate, f"{program} CHECKPOINT").print_help()
+        print("\nexample: geomtp evaluate runs/a/best.safetensors --data DATA --out evaluation")
+        print("also: geomtp evaluate --check-submission FILE.zip [--submit KIND] [--images DIR]")
+        print("      geomtp evaluate fair1m-xml TASK1 --images DIR --out FILE.zip")
+        return 0
+    named = list(words)
+    if named and not named[0].startswith("--"):
+        named[0] = f"--checkpoint={named[0]}"
+    config = fill(Evaluate, named, program)
+    from geomtp.evaluation.run import evaluate as run
+
+    result = run(config)
+    for name, value in result.figures.items():
+        print(f"{name:<28} {value:.4f}")
+    print(result.page)
+    return 0
+
+
+def evaluate_check(words: Sequence[str]) -> int:
+    """Whether an evaluation server would take a submission."""
+    parser = argparse.ArgumentParser(
+        prog="geomtp evaluate --check-submission",
+        description=evaluate_check.__doc__,
+        epilog="example: geomtp evaluate --check-submission Task1.zip --images DOTA/test/images",
+    )
+    parser.add_argument("--check-submission", required=True, metavar="FILE", help="the zip")
+    parser.add_argument(
+        "--submit", choices=("dota", "fair1m", "loveda"), help="for which server (by its files)"
+    )
+    parser.add_argument("--images", metavar="DIR", help="test images, to compare names and sizes")
+    chosen = parser.parse_args(words)
+    from pathlib import Path
+
+    from geomtp.evaluation.submission_check import check_submission
+    from geomtp.evaluation.submission_files import Expected
+
+    expected = Expected.of_folder(Path(chosen.images)) if chosen.images else None
+    checked = check_submission(Path(chosen.check_submission), chosen.submit, expected)
+    print(checked.contents)
+    for complaint in checked.complaints:
+        print(f"geomtp: {complaint}", file=sys.stderr)
+    if not checked.complaints:
+        print("no fault found")
+    return 1 if checked.complaints else 0
+
+
+def evaluate_fair1m_xml(words: Sequence[str]) -> int:
+    """FAIR1M's xml from DOTA's text files of detections."""
+    parser = argparse.ArgumentParser(
+        prog="geomtp evaluate fair1m-xml",
+        description=evaluate_fair1m_xml.__doc__,
+        epilog="example: geomtp evaluate fair1m-xml Task1_results --images fair1m/test/images "
+        "--out fair1m.zip",
+    )
+    parser.add_argument("detections", metavar="TASK1", help="folder or zip of Task1_CLASS.txt")
+    parser.add_argument("--images", required=True, metavar="DIR", help="the test images")
+    parser.add_argument("--out", required=True, metavar="FILE", help="zip to write")
+    parser.add_argument(
+        "--reference-spelling",
+        action="store_true",
+        help="a space for every hyphen in class names, as the reference writes",
+    )
+    chosen = parser.parse_args(words)
+    from pathlib import Path
+
+    from geomtp.evaluation.fair1m_conversion import fair1m_from_dota
+
+    places = (Path(chosen.detections), Path(chosen.images), Path(chosen.out))
+    print(fair1m_from_dota(*places, reference_spelling=chosen.reference_spelling))
+    return 0
 
 
 def weights(words: Sequence[str]) -> int:
@@ -412,8 +542,10 @@ PRETRAIN_VERBS: dict[str, Callable[[Sequence[str]], int]] = {
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo,
     "labels": labels,
+    "data": data,
     "pretrain": pretrain,
     "finetune": finetune,
+    "evaluate": evaluate,
     "weights": weights,
     "recipes": recipes,
 }

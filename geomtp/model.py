@@ -18,23 +18,37 @@ from geomtp.checkpoints import (
     read_weights,
     save_weights,
 )
-from geomtp.decoders import mask_rcnn, oriented_rcnn
+from geomtp.decoders import oriented_rcnn
 from geomtp.decoders.decoder import Decoder
+from geomtp.decoders.detection import horizontal_rcnn
 from geomtp.decoders.detection.rois import ROI_SAMPLER
 from geomtp.decoders.detection.rpn import ProposalRules
 from geomtp.decoders.detection.sampling import Sampler
 from geomtp.decoders.detection.two_stage import TwoStageDecoder
 from geomtp.decoders.early_gradients import PartialLoss, summed_loss
+from geomtp.decoders.faster_rcnn import FasterRCNN
 from geomtp.decoders.linear import LinearClassifier
 from geomtp.decoders.mask_rcnn import MaskRCNN
 from geomtp.decoders.oriented_rcnn import OrientedRCNN
+from geomtp.decoders.retinanet import RetinaNet
 from geomtp.decoders.siamese_unet import CHANNELS, SiameseUNet
 from geomtp.decoders.upernet import UperNet
 from geomtp.encoders.encoder import Encoder
 from geomtp.encoders.presets import create_encoder
-from geomtp.types import TASKS, Batch, ClassMap, FeaturePyramid, Predictions, SizeHW
+from geomtp.types import (
+    BOX_TASKS,
+    TASKS,
+    Batch,
+    ClassMap,
+    FeaturePyramid,
+    Predictions,
+    SizeHW,
+)
 
 SIZE_DIVISOR = 32
+
+DETECTORS = ("faster_rcnn", "retinanet")
+"""The decoders of horizontal boxes."""
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -60,6 +74,7 @@ class ModelConfig:
     - encoder: a name that ``create_encoder`` knows, with its ``encoder_options``
     - sources: by name, in order; official files number them from 1
     - semantic_channels, detector_channels, fc_channels: widths of the decoders
+    - detector: of horizontal boxes, one of ``DETECTORS``
     - change_channels: widths of the blocks of the change decoder, the coarsest first
     - proposals, rois: how many proposals of an image are looked at per level and kept, and how
       many regions of it a step trains on; None: as the reference (2000 or 1000, and 512)
@@ -78,6 +93,7 @@ class ModelConfig:
     semantic_channels: int = 256
     detector_channels: int = 256
     fc_channels: int = 1024
+    detector: str = "faster_rcnn"
     change_channels: tuple[int, ...] = CHANNELS
     proposals: int | None = None
     rois: int | None = None
@@ -239,14 +255,19 @@ class MultiTaskModel(nn.Module):
         return [Predictions.joined(image_parts) for image_parts in zip(*parts, strict=True)]
 
     def official_keys(self) -> dict[str, str]:
-        """Our state-dict keys and those of the reference's pretraining framework."""
+        """Our state-dict keys and those of the reference.
+
+        They are those of its pretraining framework, or of a fine-tuned model where there is no
+        decoder of pretraining.
+        """
         if not isinstance(self.encoder, HasOfficialKeys):
             raise ValueError(f"{type(self.encoder).__name__} has no official counterpart")
         names = {name: None for task in self.decoders for name in self._decoder(task).classifiers}
         order = list(self.config.sources) if self.config else list(names)
         numbers = {source: index + 1 for index, source in enumerate(order)}
         own = self.encoder.official_keys()
-        keys = {f"encoder.{ours}": f"encoder.{theirs}" for ours, theirs in own.items()}
+        prefix = "encoder" if any(task in TASKS for task in self.decoders) else "backbone"
+        keys = {f"encoder.{ours}": f"{prefix}.{theirs}" for ours, theirs in own.items()}
         for task in self.decoders:
             for ours, theirs in self._decoder(task).official_keys(numbers).items():
                 keys[f"decoders.{task}.{ours}"] = theirs
@@ -262,6 +283,9 @@ class MultiTaskModel(nn.Module):
 
 def build_model(config: ModelConfig) -> MultiTaskModel:
     """A freshly initialised model of ``config``; only tasks that some source has get a decoder."""
+    for name, source in config.sources.items():
+        if all(task in source.tasks for task in BOX_TASKS):
+            raise ValueError(f"{name} cannot train both {' and '.join(BOX_TASKS)}: one gives boxes")
     encoder = create_encoder(
         config.encoder,
         image_size=config.image_size,
@@ -286,7 +310,7 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
             num_classes=num_classes,
             channels=config.detector_channels,
             fc_channels=config.fc_channels,
-            proposals=_proposals(mask_rcnn.PROPOSALS, config),
+            proposals=_proposals(horizontal_rcnn.PROPOSALS, config),
             roi_sampler=_sampler(config.rois),
             reference_box_targets=config.reference_box_targets,
         )
@@ -300,6 +324,8 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
             proposals=_proposals(oriented_rcnn.PROPOSALS, config),
             roi_sampler=_sampler(config.rois),
         )
+    if num_classes := classes_of("horizontal"):
+        decoders["horizontal"] = _horizontal(config, encoder.out_channels, num_classes)
     if num_classes := classes_of("scene"):
         decoders["scene"] = LinearClassifier(
             in_channels=encoder.out_channels, num_classes=num_classes
@@ -312,6 +338,29 @@ def build_model(config: ModelConfig) -> MultiTaskModel:
         if config.reference_initialisation and isinstance(decoder, TwoStageDecoder):
             decoder.trunk.neck.start_as_reference()
     return MultiTaskModel(encoder, decoders, config)
+
+
+def _horizontal(
+    config: ModelConfig, in_channels: tuple[int, ...], num_classes: Mapping[str, int]
+) -> Decoder:
+    """The detector of horizontal boxes. Raises ValueError for a name that is none."""
+    if config.detector not in DETECTORS:
+        raise ValueError(f"unknown detector {config.detector!r}; known: {', '.join(DETECTORS)}")
+    if config.detector == "retinanet":
+        return RetinaNet(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            channels=config.detector_channels,
+            anchor_scale=config.anchor_scale / 2,  # its finest cells are twice as wide
+        )
+    return FasterRCNN(
+        in_channels=in_channels,
+        num_classes=num_classes,
+        channels=config.detector_channels,
+        fc_channels=config.fc_channels,
+        proposals=_proposals(horizontal_rcnn.PROPOSALS, config),
+        roi_sampler=_sampler(config.rois),
+    )
 
 
 def _proposals(rules: ProposalRules, config: ModelConfig) -> ProposalRules:

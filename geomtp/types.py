@@ -21,8 +21,12 @@ IGNORE = 255
 TASKS = ("semantic", "instance", "rotated")
 """The three tasks of multi-task pretraining, in the order of the paper."""
 
-ALL_TASKS = (*TASKS, "scene", "change")
-"""All tasks that have a decoder: the class of a whole image, and what changed between two, too."""
+BOX_TASKS = ("instance", "horizontal")
+"""The tasks that learn and predict ``boxes``; a source has one of them at most."""
+
+ALL_TASKS = (*TASKS, "horizontal", "scene", "change")
+"""All tasks that have a decoder: horizontal boxes without masks, the class of a whole image, and
+what changed between two, too."""
 
 SizeHW = tuple[int, int]
 """Height and width in pixels."""

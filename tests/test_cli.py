@@ -38,8 +38,8 @@ def geomtp(*words, **options):
 
 
 VERBS = [
-    "", "demo", "labels", "labels export", "labels report", "pretrain", "pretrain mae",
-    "pretrain mtp", "finetune", "weights", "recipes",
+    "", "demo", "labels", "labels export", "labels report", "data", "pretrain", "pretrain mae",
+    "pretrain mtp", "finetune", "evaluate", "weights", "recipes",
 ]  # fmt: skip
 
 

@@ -1,13 +1,19 @@
 """The tasks that follow pretraining, in a whole model."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from geomtp.model import ModelConfig, SourceConfig, build_model, load, save
+from geomtp.checkpoints import export_official, import_official
+from geomtp.model import DETECTORS, ModelConfig, SourceConfig, build_model, load, save
 from geomtp.types import Batch, ClassMap, Targets
 
 LAND = SourceConfig(ClassMap(("field", "forest", "water")), tasks=("scene",))
 PAIR = SourceConfig(ClassMap(("building",)), tasks=("semantic", "change"))
+
+
+SHIPS = SourceConfig(ClassMap(("ship", "ferry", "tug")), tasks=("horizontal",))
 
 
 def small_model(encoder="resnet10t"):
@@ -91,3 +97,81 @@ def test_it_is_saved_and_read_again(tmp_path):
     first = model.predict(land.images, land.image_sizes_hw, "land")
     second = again.predict(land.images, land.image_sizes_hw, "land")
     assert torch.equal(first[0].scene_logits, second[0].scene_logits)
+
+
+def detector_model(detector, encoder="vit_t_rvsa", **changes):
+    torch.manual_seed(0)
+    config = ModelConfig(
+        encoder=encoder,
+        image_size=64,
+        sources={"ships": SHIPS},
+        encoder_options={"drop_path": 0.0},
+        detector_channels=8,
+        fc_channels=16,
+        detector=detector,
+        proposals=50,
+    )
+    return build_model(dataclasses.replace(config, **changes))
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_detector_of_horizontal_boxes_is_trained_and_read_again(detector, tmp_path):
+    model = detector_model(detector)
+    target = Targets(boxes=torch.tensor([[4.0, 8.0, 30.0, 40.0]]), box_labels=torch.tensor([2]))
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    batch = Batch(images, (target, Targets()), ((64, 64), (64, 48)), "ships")
+    total, losses = model.total_loss({"ships": batch})
+    assert {"horizontal/class/ships", "horizontal/box/ships"} <= set(losses)
+    assert float(losses["horizontal/box/ships"]) > 0
+    total.backward()
+    missing = {name for name, p in model.named_parameters() if p.grad is None}
+    # Only what the encoder does for the finest level goes unused, by RetinaNet.
+    assert all(".norm." in name or "encoder." in name for name in missing), missing
+    model.decoders["horizontal"].score_threshold = 0.0
+    save(model.eval(), tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
+    assert again.config == model.config
+    again.decoders["horizontal"].score_threshold = 0.0
+    first, second = (m.predict(images, batch.image_sizes_hw, "ships")[1] for m in (model, again))
+    assert len(first.boxes) > 0
+    assert first.boxes.equal(second.boxes)
+    assert first.boxes[:, 2].max() <= 48
+    assert first.masks is None
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_detectors_take_images_of_odd_sizes_and_other_channels(detector):
+    model = detector_model(detector, "test_efficientnet", in_channels=4).train()
+    target = Targets(boxes=torch.tensor([[4.0, 8.0, 30.0, 40.0]]), box_labels=torch.tensor([2]))
+    images = torch.randn(2, 4, 71, 45, generator=torch.Generator().manual_seed(1))
+    losses = model.loss({"ships": Batch(images, (target,) * 2, ((71, 45),) * 2, "ships")})
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_official_names_of_fine_tuned_detectors_there_and_back(detector):
+    model, other = detector_model(detector), detector_model(detector)
+    official = export_official(model)
+    assert {key.split(".")[0] for key in official} == {
+        "faster_rcnn": {"backbone", "neck", "rpn_head", "roi_head"},
+        "retinanet": {"backbone", "neck", "bbox_head"},
+    }[detector]
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    report = import_official(official, other)
+    assert not report.missing
+    assert not report.unexpected
+    for key, value in model.state_dict().items():
+        assert value.equal(other.state_dict()[key]), key
+
+
+def test_mistakes_about_detectors():
+    with pytest.raises(ValueError, match="unknown detector 'yolo'; known: faster_rcnn, retinanet"):
+        detector_model("yolo", "resnet10t")
+    both = dataclasses.replace(SHIPS, tasks=("instance", "horizontal"))
+    with pytest.raises(ValueError, match="ships cannot train both instance and horizontal"):
+        detector_model("retinanet", "resnet10t", sources={"ships": both})

@@ -13,7 +13,7 @@ from geomtp.data import filtering
 from geomtp.data.views import ViewParameters, mask_views
 from geomtp.labels import ImageLabels
 from geomtp.labels.run_lengths import rle_box
-from geomtp.types import Targets
+from geomtp.types import BOX_TASKS, Targets
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,21 @@ class KeepRule:
 def objects_in_view(
     labels: ImageLabels, view: ViewParameters, tasks: Collection[str], rule: KeepRule
 ) -> tuple[Targets, bool]:
-    """The instance and rotated lists in pixels of the view, and whether the view lost all objects.
+    """Both lists of objects in pixels of the view, and whether the view lost all objects.
 
-    ``boxes`` are those of the masks as the view shows them, where there are masks, and else cut at
-    its border; rotated boxes are cut only if the rule says so. Only the masks of objects that are
-    kept are decoded; an object of whose mask nothing is seen is dropped. Lists that ``tasks`` does
-    not name are None.
+    ``boxes`` are those of the masks as the view shows them, where "instance" is a task and there
+    are masks, and else cut at its border; rotated boxes are cut only if the rule says so. Only the
+    masks of objects that are kept are decoded; an object of whose mask nothing is seen is dropped.
+    Lists that ``tasks`` does not name are None.
     """
     boxes, rboxes = boxes_of(labels), rboxes_of(labels)
     boxes = None if boxes is None else view.boxes(boxes)
     rboxes = None if rboxes is None else view.rboxes(rboxes)
     keep_box, keep_rbox, joint = _kept(labels, boxes, rboxes, view, rule)
     targets = Targets()
-    if "instance" in tasks and boxes is not None and keep_box is not None:
+    if wants_boxes(tasks) and boxes is not None and keep_box is not None:
         rows = keep_box.nonzero()[:, 0]
-        targets, rows = _instances(labels, boxes, rows, view)
+        targets, rows = _instances(labels, boxes, rows, view, masks="instance" in tasks)
         keep_box = torch.zeros_like(keep_box).index_fill(0, rows, True)
         keep_rbox = keep_box if joint else keep_rbox
     if "rotated" in tasks and rboxes is not None and keep_rbox is not None:
@@ -66,6 +66,11 @@ def objects_in_view(
     lists = [kept for kept in looked_at if kept is not None]
     lost = any(len(kept) for kept in lists) and not any(bool(kept.any()) for kept in lists)
     return targets, lost
+
+
+def wants_boxes(tasks: Collection[str]) -> bool:
+    """Whether one of the ``tasks`` learns horizontal boxes."""
+    return any(task in tasks for task in BOX_TASKS)
 
 
 def boxes_of(labels: ImageLabels) -> Tensor | None:
@@ -117,16 +122,17 @@ def _kept(
 
 
 def _instances(
-    labels: ImageLabels, boxes: Tensor, rows: Tensor, view: ViewParameters
+    labels: ImageLabels, boxes: Tensor, rows: Tensor, view: ViewParameters, *, masks: bool
 ) -> tuple[Targets, Tensor]:
     """Those of the ``rows`` of which something is seen, as targets, and their row numbers."""
-    masks = None
-    if labels.rles is None:
+    seen_masks = None
+    if labels.rles is None or not masks:
         seen_boxes = filtering.clipped(boxes[rows], view.size_hw)
     else:
-        masks, seen_boxes = mask_views([labels.rles[i] for i in rows.tolist()], view)
+        seen_masks, seen_boxes = mask_views([labels.rles[i] for i in rows.tolist()], view)
     shown = filtering.with_area(seen_boxes)
     if not bool(shown.all()):
         rows, seen_boxes = rows[shown], seen_boxes[shown]
-        masks = None if masks is None else masks[shown]
-    return Targets(boxes=seen_boxes, box_labels=_ids(labels.box_labels)[rows], masks=masks), rows
+        seen_masks = None if seen_masks is None else seen_masks[shown]
+    ids = _ids(labels.box_labels)[rows]
+    return Targets(boxes=seen_boxes, box_labels=ids, masks=seen_masks), rows

@@ -7,6 +7,7 @@ format allows it, read.
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,20 +19,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geomtp.data.objects import KeepRule, boxes_of, objects_in_view, rboxes_of
+from geomtp.data.objects import KeepRule, boxes_of, objects_in_view, rboxes_of, wants_boxes
 from geomtp.data.photometric import (
     PhotometricParameters,
     distort,
     distort_reference,
     distort_values,
 )
+from geomtp.data.rand_augment import erased, picture_of, rand_augment
+from geomtp.data.turning import Turning, turned_pixels, turned_targets
 from geomtp.data.views import ViewParameters, change_view, read_view, semantic_view
 from geomtp.geometry import decode_rle
 from geomtp.geometry.rotated_boxes import Direction
 from geomtp.labels import ImageLabels, StoreInfo, change_map, semantic_map
-from geomtp.types import SizeHW, Targets
+from geomtp.rasters import WindowXYXY
+from geomtp.types import IGNORE, SizeHW, Targets
 
 _FLIPS: tuple[Direction | None, ...] = ("horizontal", "vertical", "diagonal", None)
+_LEVEL_FLIPS: tuple[Direction | None, ...] = ("horizontal", None)
+_LOG_RATIO = math.log(4 / 3)  # of the widths to the heights of views of an area
 _MOST_VIEWS = 10  # drawn of one image in search of one with objects
 _STD_OF_BYTES = 57.0  # usual standard deviation of 8-bit photographs, in grey levels
 
@@ -77,7 +83,8 @@ class TrainTransform(Transform):
     """Mirrored, resized and cropped at random, colours distorted, at most ``size_px`` a side.
 
     - resize_range: of the ratio r, drawn uniformly
-    - flip: left-right, top-bottom, both or neither, a quarter each
+    - flip: left-right, top-bottom, both or neither, a quarter each; flip_vertically=False:
+      left-right or not, a half each
     - photometric: distort brightness, contrast, saturation and hue
     - reference_filtering: the objects that the paper's code keeps (``objects.KeepRule``)
     - reference_photometric: the colours of the paper's code (``photometric.distort_reference``)
@@ -87,6 +94,14 @@ class TrainTransform(Transform):
     - visible_fraction: how much of a box must be seen if its centre is not (``filtering``)
     - cut_rboxes: what becomes of a rotated box that the view cuts: it stays "whole", or becomes the
       "upright" box round what is seen of it
+    - area_range: instead of a zoom, views show a share of the image's area drawn from this range,
+      at a ratio of 3/4…4/3, resized to ``size_px`` a side
+    - largest_class: crops are drawn anew, up to ten times, while one class fills this share or
+      more of the semantic map, what is ignored left out
+    - turning: which views are turned by any angle, after the crop (not for upright boxes)
+    - rand_augment: change 8-bit pictures by two of the ways of RandAugment
+    - erase_share: of 8-bit pictures have a rectangle of noise
+    - exchange_dates: half of the pairs are seen in the other order
 
     A view that lost all objects of its image is drawn anew, up to ten times, and then stays as it
     is (the paper's code takes another image). Views smaller than ``size_px`` are not padded here.
@@ -103,6 +118,13 @@ class TrainTransform(Transform):
     resize_relative_to: Literal["crop", "image"] = "crop"
     visible_fraction: float = 0.3
     cut_rboxes: Literal["whole", "upright"] = "whole"
+    flip_vertically: bool = True
+    area_range: tuple[float, float] | None = None
+    largest_class: float = 1.0
+    turning: Turning | None = None
+    exchange_dates: bool = False
+    rand_augment: bool = False
+    erase_share: float = 0.0
 
     labels_follow_image: ClassVar[bool] = True
 
@@ -117,6 +139,10 @@ class TrainTransform(Transform):
             raise ValueError(
                 f"resize_relative_to must be 'crop' or 'image', got {self.resize_relative_to!r}"
             )
+        if self.area_range is not None and not 0 < self.area_range[0] <= self.area_range[1] <= 1:
+            raise ValueError(f"area_range must rise within 0…1, got {self.area_range}")
+        if not 0 < self.largest_class <= 1:
+            raise ValueError(f"largest_class is a share above 0, got {self.largest_class}")
         if not 0 <= self.visible_fraction <= 1:
             raise ValueError(f"visible_fraction must lie in 0…1, got {self.visible_fraction}")
 
@@ -139,35 +165,88 @@ class TrainTransform(Transform):
         root, semantic, change = info.image_root, None, None
         if "semantic" in tasks and has_semantic(labels):
             semantic = semantic_view(labels, root, view, info.semantic_values)
+            for _ in range(_MOST_VIEWS if self.largest_class < 1 else 0):
+                if largest_share(semantic) < self.largest_class:
+                    break
+                view = dataclasses.replace(view, crop_xyxy=self._crop(view.resized_hw, rng))
+                semantic = semantic_view(labels, root, view, info.semantic_values)
+                targets, _ = objects_in_view(labels, view, tasks, rule)
         if "change" in tasks and labels.change is not None:
             change = change_view(labels, root, view, info.change_values)
         targets = dataclasses.replace(
             targets, semantic=semantic, change=change, scene_class=labels.scene_class
         )
         # The second date is seen through the same view, but in a light of its own.
-        images = [self._image(root / path, view, info, rng) for path in dates(labels, tasks)]
+        angle = self.turning.draw(targets, info.classes, rng) if self.turning else 0.0
+        if angle:
+            targets = turned_targets(targets, view.size_hw, angle)
+        paths = dates(labels, tasks)
+        if self.exchange_dates and rng.random() < 0.5:
+            paths.reverse()
+        images = [self._image(root / path, view, info, rng, angle) for path in paths]
         return Prepared(images[0], targets, *images[1:])
 
     def _image(
-        self, path: Path, view: ViewParameters, info: StoreInfo, rng: np.random.Generator
+        self,
+        path: Path,
+        view: ViewParameters,
+        info: StoreInfo,
+        rng: np.random.Generator,
+        angle_rad: float,
     ) -> Tensor:
         pixels, dtype = read_view(path, view, range(len(info.mean)))
+        if angle_rad:
+            pixels = turned_pixels(pixels, angle_rad)
         if self.photometric:
             pixels = self._distorted(pixels, dtype, info, PhotometricParameters.draw(rng))
+        if self.rand_augment or self.erase_share:
+            picture = picture_of(pixels, dtype)
+            if self.rand_augment:
+                picture = rand_augment(picture, rng)
+            picture = erased(picture, rng, self.erase_share)
+            pixels = np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32)
         return normalised(pixels, info)
 
     def draw(self, image_hw: SizeHW, rng: np.random.Generator) -> ViewParameters:
         """A random view of an image of this size."""
-        flip = _FLIPS[rng.integers(4)] if self.flip else None
+        directions = _FLIPS if self.flip_vertically else _LEVEL_FLIPS
+        flip = directions[rng.integers(len(directions))] if self.flip else None
+        if self.area_range is not None:
+            return self._of_area(image_hw, flip, self.area_range, rng)
         ratio = float(rng.uniform(*self.resize_range))
         if self.resize_relative_to == "crop":
             resized_hw = fitted(image_hw, int(self.size_px * ratio))
         else:
             resized_hw = _scaled(image_hw, ratio)
+        return ViewParameters(image_hw, flip, resized_hw, self._crop(resized_hw, rng))
+
+    def _crop(self, resized_hw: SizeHW, rng: np.random.Generator) -> WindowXYXY:
         height, width = (min(self.size_px, side) for side in resized_hw)
         y1 = self._start(resized_hw[0], height, rng)
         x1 = self._start(resized_hw[1], width, rng)
-        return ViewParameters(image_hw, flip, resized_hw, (x1, y1, x1 + width, y1 + height))
+        return (x1, y1, x1 + width, y1 + height)
+
+    def _of_area(
+        self,
+        image_hw: SizeHW,
+        flip: Direction | None,
+        area_range: tuple[float, float],
+        rng: np.random.Generator,
+    ) -> ViewParameters:
+        """A part of the image of an area and a ratio drawn at random, ``size_px`` a side."""
+        height = width = min(image_hw)  # where ten draws do not fit into a narrow image
+        for _ in range(_MOST_VIEWS):
+            area = image_hw[0] * image_hw[1] * rng.uniform(*area_range)
+            ratio = math.exp(rng.uniform(-_LOG_RATIO, _LOG_RATIO))
+            sides = (round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio)))
+            if 0 < sides[0] <= image_hw[0] and 0 < sides[1] <= image_hw[1]:
+                height, width = sides
+                break
+        zooms = (self.size_px / height, self.size_px / width)
+        resized_hw = (round(image_hw[0] * zooms[0]), round(image_hw[1] * zooms[1]))
+        y1, x1 = (int(rng.integers(side - self.size_px + 1)) for side in resized_hw)
+        crop = (x1, y1, x1 + self.size_px, y1 + self.size_px)
+        return ViewParameters(image_hw, flip, resized_hw, crop)
 
     def _start(self, resized: int, seen: int, rng: np.random.Generator) -> int:
         """Where a view ``seen`` pixels long of an axis ``resized`` pixels long begins."""
@@ -225,6 +304,13 @@ class EvalTransform(Transform):
         return Prepared(images[0], whole_targets(labels, info, tasks), *images[1:])
 
 
+def largest_share(semantic: Tensor) -> float:
+    """The share of the most frequent value of a map (uint8), ignored pixels left out; 1 of none."""
+    counts = torch.bincount(semantic.flatten().int(), minlength=IGNORE + 1)[:IGNORE]
+    total = int(counts.sum())
+    return float(counts.max()) / total if total else 1.0
+
+
 def dates(labels: ImageLabels, tasks: Collection[str]) -> list[str]:
     """The paths of the image and, where ``tasks`` need it, of the one of the second date.
 
@@ -239,7 +325,7 @@ def dates(labels: ImageLabels, tasks: Collection[str]) -> list[str]:
 
 def whole_targets(labels: ImageLabels, info: StoreInfo, tasks: Collection[str]) -> Targets:
     """The targets of ``tasks`` in pixels of the file; what the row does not hold is None."""
-    boxes = boxes_of(labels) if "instance" in tasks else None
+    boxes = boxes_of(labels) if wants_boxes(tasks) else None
     rboxes = rboxes_of(labels) if "rotated" in tasks else None
     semantic, change = None, None
     if "semantic" in tasks and has_semantic(labels):
@@ -249,7 +335,7 @@ def whole_targets(labels: ImageLabels, info: StoreInfo, tasks: Collection[str]) 
         values = info.change_values
         change = torch.from_numpy(change_map(labels, info.image_root, values=values))
     masks = None
-    if boxes is not None and labels.rles is not None:
+    if "instance" in tasks and labels.rles is not None:
         masks = decode_rle(labels.rles, labels.size_hw)
     return Targets(
         boxes=boxes,

@@ -8,37 +8,28 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
-from geomtp.decoders.decoder import check_source, select_images
 from geomtp.decoders.detection.assignment import box_overlaps
-from geomtp.decoders.detection.coders import HorizontalCoder
-from geomtp.decoders.detection.masks import mask_targets, paste_masks
+from geomtp.decoders.detection.found_boxes import scaled_boxes
+from geomtp.decoders.detection.horizontal_rcnn import PROPOSALS, HorizontalRCNN, horizontal_trunk
+from geomtp.decoders.detection.masks import MaskHead, mask_targets, paste_masks
 from geomtp.decoders.detection.rois import (
     ROI_SAMPLER,
     SampledRois,
-    SharedFcs,
     as_rois,
-    class_loss,
-    match_and_sample,
-    objects_of,
     pool_horizontal,
     region_count,
 )
-from geomtp.decoders.detection.rpn import RPN_SAMPLER, ProposalRules, RegionProposalNetwork
+from geomtp.decoders.detection.rpn import RPN_SAMPLER, ProposalRules
 from geomtp.decoders.detection.sampling import Sampler
-from geomtp.decoders.detection.two_stage import TwoStageDecoder, TwoStageTrunk
-from geomtp.decoders.fpn import FeaturePyramidNetwork, conv_for_relu
+from geomtp.decoders.detection.two_stage import Matching
 from geomtp.decoders.official import official_detector_key
 from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
 
-BOX_CELLS = 7
 MASK_CELLS = 14
-ROI_CODER = HorizontalCoder(stds=(0.1, 0.1, 0.2, 0.2))
-PROPOSALS = ProposalRules(per_level_train=2000, per_level_test=1000, nms_iou=0.7, per_image=1000)
 
 
-class MaskRCNN(TwoStageDecoder):
+class MaskRCNN(HorizontalRCNN):
     """Boxes, classes and masks of objects.
 
     - num_classes: classes of each source
@@ -48,7 +39,7 @@ class MaskRCNN(TwoStageDecoder):
     - score_threshold, nms_iou, max_detections: what is kept of the predictions of an image
     """
 
-    trunk: MaskRCNNTrunk
+    matching = Matching(columns=4, overlaps=box_overlaps, low_quality=0.5)
 
     def __init__(
         self,
@@ -65,74 +56,32 @@ class MaskRCNN(TwoStageDecoder):
         rpn_sampler: Sampler = RPN_SAMPLER,
         roi_sampler: Sampler = ROI_SAMPLER,
     ) -> None:
-        super().__init__()
-        self.num_classes = dict(num_classes)
-        self.reference_box_targets = reference_box_targets
-        self.score_threshold = score_threshold
-        self.nms_iou = nms_iou
-        self.max_detections = max_detections
-        self.roi_sampler = roi_sampler
-        self.trunk = MaskRCNNTrunk(in_channels, channels, fc_channels, proposals, rpn_sampler)
-        self.classifiers = nn.ModuleDict(
-            {
-                source: MaskRCNNClassifier(channels, fc_channels, count)
-                for source, count in self.num_classes.items()
-            }
+        super().__init__(
+            horizontal_trunk(
+                in_channels, channels, fc_channels, proposals, rpn_sampler, masks=True
+            ),
+            num_classes,
+            lambda count: MaskRCNNClassifier(channels, fc_channels, count),
+            roi_sampler=roi_sampler,
+            score_threshold=score_threshold,
+            nms_iou=nms_iou,
+            max_detections=max_detections,
         )
+        self.reference_box_targets = reference_box_targets
 
-    def loss(
+    def _region_losses(
         self,
         pyramid: FeaturePyramid,
+        rois: SampledRois,
+        matched: Tensor,
         targets: Sequence[Targets],
-        image_sizes_hw: Sequence[SizeHW],
         source: str,
     ) -> dict[str, Tensor]:
-        """``proposal_score``, ``proposal_box``, ``class``, ``box`` and ``mask``."""
-        check_source(source, self.classifiers)
-        chosen = [i for i, target in enumerate(targets) if target.boxes is not None]
-        targets, sizes_hw = [targets[i] for i in chosen], [image_sizes_hw[i] for i in chosen]
-        boxes = [target.boxes for target in targets if target.boxes is not None]
-        labels = [target.box_labels for target in targets if target.box_labels is not None]
-        pyramid = self.trunk.neck(select_images(pyramid, chosen))
-        output = self.trunk.rpn_head(pyramid)
-        losses: dict[str, Tensor] = self.trunk.rpn_head.loss(output, boxes, sizes_hw)
-        proposals = self.trunk.rpn_head.propose(output, sizes_hw, training=True)
-        rois = match_and_sample(
-            proposals,
-            boxes,
-            labels,
-            num_classes=self.num_classes[source],
-            overlaps=box_overlaps,
-            low_quality=0.5,
-            sampler=self.roi_sampler,
-            like=pyramid.levels[0].new_zeros(0, 4),
+        """``class``, ``box`` and ``mask``."""
+        boxes = self._box_losses(
+            pyramid, rois, matched, source, towards_one=self.reference_box_targets
         )
-        return (
-            losses
-            | self._box_losses(pyramid, rois, boxes, source)
-            | self._mask_loss(pyramid, rois, targets, source)
-        )
-
-    def _box_losses(
-        self, pyramid: FeaturePyramid, rois: SampledRois, boxes: Sequence[Tensor], source: str
-    ) -> dict[str, Tensor]:
-        logits, deltas = self._classified(pyramid, as_rois(rois.boxes, rois.image), source)
-        classes = rois.labels[rois.positives]
-        predicted = deltas[rois.positives, classes]
-        objects = objects_of(rois, boxes)
-        target = ROI_CODER.encode(rois.boxes[rois.positives], objects)
-        if self.reference_box_targets:
-            target = torch.ones_like(target)
-        box = F.l1_loss(predicted, target, reduction="sum") / region_count(logits)
-        return {"class": class_loss(logits, rois.labels), "box": box}
-
-    def _classified(
-        self, pyramid: FeaturePyramid, rois: Tensor, source: str
-    ) -> tuple[Tensor, Tensor]:
-        """Class logits (R, K + 1) and corrections (R, K, 4) of ``rois`` (R, 5)."""
-        features = self.trunk.box_head(pool_horizontal(pyramid, rois, BOX_CELLS))
-        logits, deltas = self.classifiers[source](features)
-        return logits.float(), deltas.float().unflatten(-1, (-1, 4))
+        return boxes | self._mask_loss(pyramid, rois, targets, source)
 
     def _mask_loss(
         self,
@@ -162,7 +111,8 @@ class MaskRCNN(TwoStageDecoder):
 
     def _mask_logits(self, pyramid: FeaturePyramid, rois: Tensor, source: str) -> Tensor:
         """(R, K, 28, 28) of ``rois`` (R, 5)."""
-        features = self.trunk.mask_head(pool_horizontal(pyramid, rois, MASK_CELLS))
+        head = cast(MaskHead, self.trunk.mask_head)
+        features = head(pool_horizontal(pyramid, rois, MASK_CELLS))
         classifier = cast(MaskRCNNClassifier, self.classifiers[source])
         logits: Tensor = classifier.conv_logits(features)
         return logits.float()
@@ -175,22 +125,14 @@ class MaskRCNN(TwoStageDecoder):
         source: str,
         output_hw: SizeHW,
     ) -> Predictions:
-        first = torch.zeros(len(proposals), device=proposals.device)
-        logits, deltas = self._classified(pyramid, as_rois(proposals, first), source)
-        scores = logits.softmax(dim=-1)[:, :-1]
-        candidates = ROI_CODER.decode(proposals[:, None], deltas, size_hw)
-        region, label = torch.nonzero(scores > self.score_threshold, as_tuple=True)
-        boxes, scores = candidates[region, label], scores[region, label]
-        kept = batched_nms(boxes, scores, label, self.nms_iou)[: self.max_detections]
-        boxes, scores, label = boxes[kept], scores[kept], label[kept]
-        rois = as_rois(boxes, first.new_zeros(len(boxes)))
-        masks = self._mask_logits(pyramid, rois, source)[torch.arange(len(boxes)), label].sigmoid()
-        scale_y, scale_x = output_hw[0] / size_hw[0], output_hw[1] / size_hw[1]
-        boxes = boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+        boxes, scores, labels = self._boxes_of_image(pyramid, proposals, size_hw, source)
+        rois = as_rois(boxes, boxes.new_zeros(len(boxes)))
+        masks = self._mask_logits(pyramid, rois, source)[torch.arange(len(boxes)), labels].sigmoid()
+        boxes = scaled_boxes(boxes, size_hw, output_hw)
         return Predictions(
             boxes=boxes,
             box_scores=scores,
-            box_labels=label,
+            box_labels=labels,
             masks=paste_masks(masks, boxes, output_hw),
         )
 
@@ -207,31 +149,6 @@ class MaskRCNN(TwoStageDecoder):
         }
 
 
-class MaskRCNNTrunk(TwoStageTrunk):
-    """Feature pyramid, region proposals, and the shared layers of boxes and masks."""
-
-    def __init__(
-        self,
-        in_channels: tuple[int, ...],
-        channels: int,
-        fc_channels: int,
-        proposals: ProposalRules,
-        sampler: Sampler,
-    ) -> None:
-        super().__init__()
-        self.neck = FeaturePyramidNetwork(in_channels, channels)
-        self.rpn_head = RegionProposalNetwork(
-            channels=channels,
-            coder=HorizontalCoder(),
-            box_loss=_l1,
-            rules=proposals,
-            only_inside=False,
-            sampler=sampler,
-        )
-        self.box_head = SharedFcs(channels, fc_channels, BOX_CELLS)
-        self.mask_head = MaskHead(channels)
-
-
 class MaskRCNNClassifier(nn.Module):
     """The layers of one source: classes, corrections and masks, one of each per class."""
 
@@ -244,24 +161,3 @@ class MaskRCNNClassifier(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(R, fc_channels) to class logits (R, K + 1), background last, and (R, 4·K)."""
         return self.fc_cls(features), self.fc_reg(features)
-
-
-class MaskHead(nn.Module):
-    """Four convolutions and one upsampling."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(
-            conv_for_relu(channels, channels, 3, bias=True) for _ in range(4)
-        )
-        self.upsample = nn.ConvTranspose2d(channels, channels, 2, 2)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """(R, C, 14, 14) to (R, C, 28, 28)."""
-        for conv in self.convs:
-            pooled = F.relu(conv(pooled), inplace=True)
-        return F.relu(self.upsample(pooled), inplace=True)
-
-
-def _l1(predicted: Tensor, target: Tensor) -> Tensor:
-    return (predicted - target).abs()

@@ -6,33 +6,42 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from geomtp.decoders.decoder import check_source, select_images
 from geomtp.decoders.detection.coders import MidpointOffsetCoder, RotatedCoder
 from geomtp.decoders.detection.rois import (
     ROI_SAMPLER,
+    RegionClassifier,
     SampledRois,
-    SharedFcs,
     as_rois,
     class_loss,
-    match_and_sample,
-    objects_of,
     pool_rotated,
     region_count,
 )
-from geomtp.decoders.detection.rpn import RPN_SAMPLER, ProposalRules, RegionProposalNetwork
+from geomtp.decoders.detection.rpn import RPN_SAMPLER, ProposalRules
 from geomtp.decoders.detection.sampling import Sampler
-from geomtp.decoders.detection.two_stage import TwoStageDecoder, TwoStageTrunk
-from geomtp.decoders.fpn import FeaturePyramidNetwork
+from geomtp.decoders.detection.two_stage import (
+    BOX_CELLS,
+    Matching,
+    TwoStageDecoder,
+    TwoStageTrunk,
+)
 from geomtp.decoders.official import official_detector_key
 from geomtp.geometry import rotated_iou, rotated_nms
 from geomtp.geometry.rotated_boxes import rescale
 from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
 
-BOX_CELLS = 7
 ROI_CODER = RotatedCoder()
 PROPOSALS = ProposalRules(per_level_train=2000, per_level_test=2000, nms_iou=0.8, per_image=2000)
+
+
+def _overlaps(objects: Tensor, boxes: Tensor) -> Tensor:
+    """Rotated IoU (G, N); sides below a thousandth of a pixel count as that, as the reference."""
+    return rotated_iou(_with_area(objects), _with_area(boxes))
+
+
+def _with_area(rboxes: Tensor) -> Tensor:
+    return torch.cat([rboxes[:, :2], rboxes[:, 2:4].clamp(min=1e-3), rboxes[:, 4:]], dim=-1)
 
 
 class OrientedRCNN(TwoStageDecoder):
@@ -43,7 +52,7 @@ class OrientedRCNN(TwoStageDecoder):
       (iterative regression, Cascade R-CNN, arXiv 1712.00726). 1 as the reference.
     """
 
-    trunk: OrientedRCNNTrunk
+    matching = Matching(columns=5, overlaps=_overlaps, low_quality=None)
 
     def __init__(
         self,
@@ -60,57 +69,44 @@ class OrientedRCNN(TwoStageDecoder):
         rpn_sampler: Sampler = RPN_SAMPLER,
         roi_sampler: Sampler = ROI_SAMPLER,
     ) -> None:
-        super().__init__()
         if looks < 1:
             raise ValueError(f"looks must be at least 1, found {looks}")
-        self.num_classes = dict(num_classes)
-        self.looks = looks
-        self.score_threshold = score_threshold
-        self.nms_iou = nms_iou
-        self.max_detections = max_detections
-        self.roi_sampler = roi_sampler
-        self.trunk = OrientedRCNNTrunk(in_channels, channels, fc_channels, proposals, rpn_sampler)
-        self.classifiers = nn.ModuleDict(
-            {
-                source: OrientedRCNNClassifier(fc_channels, count)
-                for source, count in self.num_classes.items()
-            }
+        trunk = TwoStageTrunk(
+            in_channels,
+            channels,
+            fc_channels,
+            coder=MidpointOffsetCoder(),
+            box_loss=_smooth_l1,
+            only_inside=True,
+            proposals=proposals,
+            sampler=rpn_sampler,
         )
+        super().__init__(
+            trunk,
+            num_classes,
+            lambda count: RegionClassifier(fc_channels, count, ROI_CODER.size),
+            roi_sampler=roi_sampler,
+            score_threshold=score_threshold,
+            nms_iou=nms_iou,
+            max_detections=max_detections,
+        )
+        self.looks = looks
 
-    def loss(
+    def _objects(self, target: Targets) -> tuple[Tensor, Tensor] | None:
+        if target.rboxes is None or target.rbox_labels is None:
+            return None
+        return target.rboxes, target.rbox_labels
+
+    def _region_losses(
         self,
         pyramid: FeaturePyramid,
+        rois: SampledRois,
+        matched: Tensor,
         targets: Sequence[Targets],
-        image_sizes_hw: Sequence[SizeHW],
         source: str,
     ) -> dict[str, Tensor]:
-        """``proposal_score``, ``proposal_box``, ``class`` and ``box``."""
-        check_source(source, self.classifiers)
-        chosen = [i for i, target in enumerate(targets) if target.rboxes is not None]
-        targets, sizes_hw = [targets[i] for i in chosen], [image_sizes_hw[i] for i in chosen]
-        boxes = [target.rboxes for target in targets if target.rboxes is not None]
-        labels = [target.rbox_labels for target in targets if target.rbox_labels is not None]
-        pyramid = self.trunk.neck(select_images(pyramid, chosen))
-        output = self.trunk.rpn_head(pyramid)
-        losses: dict[str, Tensor] = self.trunk.rpn_head.loss(output, boxes, sizes_hw)
-        proposals = self.trunk.rpn_head.propose(output, sizes_hw, training=True)
-        rois = match_and_sample(
-            proposals,
-            boxes,
-            labels,
-            num_classes=self.num_classes[source],
-            overlaps=_overlaps,
-            low_quality=None,
-            sampler=self.roi_sampler,
-            like=pyramid.levels[0].new_zeros(0, 5),
-        )
-        return losses | self._box_losses(pyramid, rois, boxes, source)
-
-    def _box_losses(
-        self, pyramid: FeaturePyramid, rois: SampledRois, boxes: Sequence[Tensor], source: str
-    ) -> dict[str, Tensor]:
         logits, deltas = self._classified(pyramid, as_rois(rois.boxes, rois.image), source)
-        target = ROI_CODER.encode(rois.boxes[rois.positives], objects_of(rois, boxes))
+        target = ROI_CODER.encode(rois.boxes[rois.positives], matched)
         total = F.smooth_l1_loss(deltas[rois.positives], target, reduction="sum", beta=1.0)
         return {"class": class_loss(logits, rois.labels), "box": total / region_count(logits)}
 
@@ -158,51 +154,5 @@ class OrientedRCNN(TwoStageDecoder):
         }
 
 
-class OrientedRCNNTrunk(TwoStageTrunk):
-    """Feature pyramid, oriented region proposals, and the shared layers of boxes."""
-
-    def __init__(
-        self,
-        in_channels: tuple[int, ...],
-        channels: int,
-        fc_channels: int,
-        proposals: ProposalRules,
-        sampler: Sampler,
-    ) -> None:
-        super().__init__()
-        self.neck = FeaturePyramidNetwork(in_channels, channels)
-        self.rpn_head = RegionProposalNetwork(
-            channels=channels,
-            coder=MidpointOffsetCoder(),
-            box_loss=_smooth_l1,
-            rules=proposals,
-            only_inside=True,
-            sampler=sampler,
-        )
-        self.box_head = SharedFcs(channels, fc_channels, BOX_CELLS)
-
-
-class OrientedRCNNClassifier(nn.Module):
-    """The layers of one source: classes, and one correction for all of them."""
-
-    def __init__(self, fc_channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.fc_cls = nn.Linear(fc_channels, num_classes + 1)
-        self.fc_reg = nn.Linear(fc_channels, ROI_CODER.size)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, fc_channels) to class logits (R, K + 1), background last, and (R, 5)."""
-        return self.fc_cls(features), self.fc_reg(features)
-
-
 def _smooth_l1(predicted: Tensor, target: Tensor) -> Tensor:
     return F.smooth_l1_loss(predicted, target, reduction="none", beta=1 / 9)
-
-
-def _overlaps(objects: Tensor, boxes: Tensor) -> Tensor:
-    """Rotated IoU (G, N); sides below a thousandth of a pixel count as that, as the reference."""
-    return rotated_iou(_with_area(objects), _with_area(boxes))
-
-
-def _with_area(rboxes: Tensor) -> Tensor:
-    return torch.cat([rboxes[:, :2], rboxes[:, 2:4].clamp(min=1e-3), rboxes[:, 4:]], dim=-1)

@@ -158,6 +158,9 @@ def cut(
     tiling: Tiling,
     out: Path,
     notes: ReadNotes | None = None,
+    *,
+    colour: bool = False,
+    skip_existing: bool = False,
 ) -> list[Annotations]:
     """Write the tiles of one image below ``out``; their annotations, in the order of the windows.
 
@@ -167,6 +170,9 @@ def cut(
     ``tiling.minimum_kept`` on: polygons, masks and horizontal boxes are cut, the rotated box is
     treated as ``tiling.cut_boxes`` says, and the difficulty becomes 2 (DOTA's "truncated"). A grey
     map is cut into ``semantic/…``.
+
+    - colour: tiles of a grey image have three equal bands
+    - skip_existing: tiles that are there already are not written again
 
     Never more than a row of tiles or 256 MB of pixels is held. Objects without use, and those that
     no tile holds, are counted in ``notes``. Raises OSError for an image that cannot be read or a
@@ -197,8 +203,12 @@ def cut(
     }
     place = georeference(image)
     written = {i: windows[i] for i in tiles}
-    for i, pixels in _pixels(image, info, written, expand_palette=True):
+    there = {i for i in tiles if skip_existing and (out / tiles[i].image).is_file()}
+    todo = {i: window for i, window in written.items() if i not in there}
+    for i, pixels in _pixels(image, info, todo, expand_palette=True) if todo else ():
         x1, y1, *_ = windows[i]
+        if colour and pixels.shape[2] == 1:
+            pixels = np.repeat(pixels, 3, axis=2)
         _write(out / tiles[i].image, pixels, None if place is None else place.shifted(x1, y1))
     if annotations.semantic is not None:
         _cut_map(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from geomtp.metrics.change import ChangeScore
-from geomtp.metrics.coco import CocoScore
-from geomtp.metrics.rotated import RotatedScore
-from geomtp.metrics.scene import SceneScore
-from geomtp.metrics.semantic import SemanticScore
-from geomtp.types import ClassMap, Predictions, Targets
+from geomtp.metrics.change import ChangeResult, ChangeScore
+from geomtp.metrics.coco import CocoResult, CocoScore
+from geomtp.metrics.rotated import RotatedResult, RotatedScore
+from geomtp.metrics.scene import SceneResult, SceneScore
+from geomtp.metrics.semantic import SemanticResult, SemanticScore
+from geomtp.types import BOX_TASKS, ClassMap, Predictions, Targets
+
+Result = SemanticResult | CocoResult | RotatedResult | SceneResult | ChangeResult
+"""What a task's scores say in full."""
 
 
 class SourceScores:
@@ -22,7 +25,8 @@ class SourceScores:
     def __init__(self, classes: ClassMap, tasks: Sequence[str]) -> None:
         self._classes = classes.names
         self._semantic = SemanticScore(len(classes) + 1) if "semantic" in tasks else None
-        self._instance = CocoScore(classes.names) if "instance" in tasks else None
+        with_boxes = any(task in tasks for task in BOX_TASKS)
+        self._instance = CocoScore(classes.names) if with_boxes else None
         self._rotated = RotatedScore(classes.names) if "rotated" in tasks else None
         self._scene = SceneScore(classes.names) if "scene" in tasks else None
         self._change = ChangeScore() if "change" in tasks else None
@@ -41,8 +45,19 @@ class SourceScores:
         if self._change and targets.change is not None:
             self._change.update(image_id, predictions.change, targets.change)
 
+    def results(self) -> dict[str, Result]:
+        """The full scores by task; like ``summary``, for every process to ask for."""
+        scores = {
+            "semantic": self._semantic,
+            "instance": self._instance,
+            "rotated": self._rotated,
+            "scene": self._scene,
+            "change": self._change,
+        }
+        return {task: score.compute() for task, score in scores.items() if score is not None}
+
     def summary(self) -> dict[str, float]:
-        """Name → fraction: "semantic/miou", "mask/ap50", "rotated/ap50",
+        """Name → fraction: "semantic/miou", "box/ap50", "mask/ap50", "rotated/ap50",
         "scene/accuracy", "change/f1" and others.
 
         Of each class too: "semantic/iou/CLASS", "box/ap50/CLASS" (mask and rotated alike),

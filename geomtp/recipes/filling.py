@@ -8,6 +8,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,16 +17,37 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 Settings = TypeVar("Settings")
 
-LISTED = ("tasks", "sources", "classes")
-"""Flags that take names separated by commas."""
+LISTED = (
+    "tasks",
+    "sources",
+    "classes",
+    "scales",
+    "flips",
+    "train_splits",
+    "drops_at",
+    "square_classes",
+)
+"""Flags that take names or numbers separated by commas."""
 
 
 def recipe_names() -> list[str]:
     """The recipes that come with the package, without ``.yaml``."""
+    return sorted(_recipes())
+
+
+def finetune_recipes() -> list[str]:
+    """Those of fine-tuning, one for each public data set."""
+    return sorted(_recipes_in(files("geomtp.recipes") / "finetune"))
+
+
+def _recipes() -> dict[str, Traversable]:
     folder = files("geomtp.recipes")
-    return sorted(
-        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
-    )
+    return {**_recipes_in(folder), **_recipes_in(folder / "finetune")}
+
+
+def _recipes_in(folder: Traversable) -> dict[str, Traversable]:
+    found = [file for file in folder.iterdir() if file.name.endswith(".yaml")]
+    return {file.name.removesuffix(".yaml"): file for file in found}
 
 
 def recipe_text(name: str) -> str:
@@ -36,11 +58,12 @@ def recipe_text(name: str) -> str:
     bare = name.removesuffix(".yaml")
     if Path(name).is_file():
         return Path(name).read_text(encoding="utf-8")
-    if bare not in recipe_names():
+    known = _recipes()
+    if bare not in known:
         raise FileNotFoundError(
             f"no recipe {name!r}: neither a file nor one of {', '.join(recipe_names())}"
         )
-    return (files("geomtp.recipes") / f"{bare}.yaml").read_text(encoding="utf-8")
+    return known[bare].read_text(encoding="utf-8")
 
 
 def recipe_title(name: str) -> str:
@@ -68,7 +91,8 @@ def fill(kind: type[Settings], arguments: Sequence[str], program: str) -> Settin
     try:
         base = None
         if recipe is not None:
-            base = parser.parse_object(_read(recipe, kind), defaults=True)
+            encoder, _ = _taken_out(flags, "--encoder")
+            base = parser.parse_object(_read(recipe, kind, encoder), defaults=True)
         filled = parser.instantiate(parser.parse_args(flags, namespace=base))
     except ArgumentError as error:
         raise ValueError(_sentence(str(error), kind)) from None
@@ -76,8 +100,11 @@ def fill(kind: type[Settings], arguments: Sequence[str], program: str) -> Settin
     return kind(**{name: filled[name] for name in names})
 
 
-def _read(recipe: str, kind: type) -> dict[str, Any]:
-    """The fields of a recipe. Raises ValueError for what is no mapping, or an unknown field."""
+def _read(recipe: str, kind: type, encoder: str | None) -> dict[str, Any]:
+    """The fields of a recipe, with what it says under ``encoders`` of the chosen one.
+
+    Raises ValueError for what is no mapping, or an unknown field.
+    """
     try:
         values = yaml.safe_load(recipe_text(recipe))
     except yaml.YAMLError as error:
@@ -85,6 +112,10 @@ def _read(recipe: str, kind: type) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{recipe} must map fields to values, found {type(values).__name__}")
     known = [field.name for field in dataclasses.fields(kind)]
+    differing = values.pop("encoders", {})
+    if not isinstance(differing, dict) or not all(isinstance(d, dict) for d in differing.values()):
+        raise ValueError(f"{recipe}: encoders must map names of encoders to fields and values")
+    values |= differing.get(encoder or values.get("encoder"), {})
     for name in values:
         if name not in known:
             raise ValueError(f"{recipe}: unknown field {name!r}; {_nearest(str(name), known)}")

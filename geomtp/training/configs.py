@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 CutRboxes = Literal["whole", "upright"]
-Task = Literal["semantic", "instance", "rotated", "scene", "change"]
-ALL_TASKS: tuple[Task, ...] = ("semantic", "instance", "rotated", "scene", "change")
+Task = Literal["semantic", "instance", "rotated", "horizontal", "scene", "change"]
+ALL_TASKS: tuple[Task, ...] = get_args(Task)
 PRETRAINING_TASKS: tuple[Task, ...] = ("semantic", "instance", "rotated")
 
 
@@ -66,13 +66,15 @@ class Training:
         resize_relative_to: whether zoom 1 fits the image into the view ("crop") or keeps its
             pixels ("image").
         photometric: whether brightness, contrast, saturation and hue vary.
+        flip_vertically: whether views are mirrored top to bottom, too, not only left to right.
         evaluation_size: side that images are fitted into for validation; by default their own size.
         steps: optimiser steps.
         learning_rate: at its peak.
         weight_decay: of AdamW.
         layer_decay: factor of the learning rate from one encoder layer to the one before.
         warmup_steps: steps of linear warm-up before the cosine.
-        clip_norm: largest norm of all gradients together.
+        drops_at: steps at which the learning rate falls to a tenth, in place of the cosine.
+        clip_norm: largest norm of all gradients together; null: they are not clipped.
         loss_weights: factor of a loss by "task", "task/loss" or "task/loss/source".
         ema_decay: keep a moving average of the weights, and validate and export it.
         batch_norm: "train" uses and updates batch statistics; "frozen_encoder" keeps the running
@@ -117,13 +119,15 @@ class Training:
     resize_range: tuple[float, float] = (0.5, 2.0)
     resize_relative_to: Literal["crop", "image"] = "crop"
     photometric: bool = True
+    flip_vertically: bool = True
     evaluation_size: int | None = None
     steps: int = 80_000
     learning_rate: float = 6e-5
     weight_decay: float = 0.05
     layer_decay: float | None = None
     warmup_steps: int = 0
-    clip_norm: float = 5.0
+    drops_at: tuple[int, ...] = ()
+    clip_norm: float | None = 5.0
     loss_weights: dict[str, float] = field(default_factory=dict)
     ema_decay: float | None = None
     batch_norm: Literal["train", "frozen_encoder", "frozen"] = "train"
@@ -158,6 +162,8 @@ class Training:
         low, high = self.resize_range
         if not 0 < low <= high:
             raise ValueError(f"resize_range must rise from above 0, found {low}…{high}")
+        if list(self.drops_at) != sorted(set(self.drops_at)) or min(self.drops_at, default=1) < 1:
+            raise ValueError(f"drops_at must be rising steps above 0, found {self.drops_at}")
         if unknown := {name.split("/")[0] for name in self.loss_weights} - set(ALL_TASKS):
             raise ValueError(f"loss_weights name tasks; {', '.join(sorted(unknown))} is none")
 
@@ -210,23 +216,58 @@ class FineTune(Training):
         task: what is learned.
         data: the data set: a label store; class folders (scene); images and masks (semantic);
             before, after and masks (change); images with COCO json or DOTA txt.
+        detector: of horizontal boxes, in two stages or in one.
         source: name of a known data set, whose layout DATA has; by default it is recognised.
         classes: names in order: of the class folders, of the mask values from 1, or of the
             objects; by default as found.
         val_share: how much is held out where no folders named train and val say it.
         image_size: side of the training views, in pixels. Images are fitted into it for validation,
             too, unless resize_relative_to is "image" or evaluation_size says otherwise.
+        global_rel_pos: whether global attention of ViT + RVSA knows relative positions; the
+            reference's detectors do without.
+        train_splits: the splits that are trained on; several, to train on all that is labelled
+            as for a test server (a validation on one of them is then optimistic).
+        view_area: share of an image's area that a view shows, drawn from this range, at ratios of
+            3/4…4/3, in place of resize_range.
+        largest_class: crops of semantic maps are drawn anew while one class fills this share.
+        turn_share: share of the views that are turned, by up to turn_degrees (not for upright
+            boxes).
+        turn_degrees: the largest angle.
+        square_classes: views with objects of these are turned by right angles only.
+        rand_augment: change 8-bit pictures by two of the ways of RandAugment (for scene).
+        erase_share: share of 8-bit pictures in which a rectangle becomes noise (for scene).
+        exchange_dates: whether half of the pairs are seen in the other order.
         train_fraction: share of the training images that is used; smaller shares lie within larger.
         train_limit: most training images that are used.
-        reuse_decoder: take the decoder of --weights too, which must be a whole model of ours.
+        probe: train nothing; score nearest neighbours and the best linear layer on the features of
+            the encoder as it is (for scene).
+        neighbours: how many vote in a probe.
+        lora_rank: train corrections of this rank to the linear layers of the encoder, and none of
+            its own weights (needs peft); 0 trains them all. Written models are as any other.
+        reuse_decoder: take the decoder of --weights too, which must be a whole model of ours; a
+            detector takes that of another task where the file holds none of its own.
     """
 
     task: Task
     source: str | None = None
     classes: tuple[str, ...] | None = None
     val_share: float = 0.2
+    global_rel_pos: bool = True
+    train_splits: tuple[Literal["train", "val", "test"], ...] = ("train",)
+    view_area: tuple[float, float] | None = None
+    largest_class: float = 1.0
+    turn_share: float = 0.0
+    turn_degrees: float = 180.0
+    square_classes: tuple[str, ...] = ()
+    rand_augment: bool = False
+    erase_share: float = 0.0
+    exchange_dates: bool = False
     train_fraction: float = 1.0
     train_limit: int | None = None
+    detector: Literal["faster_rcnn", "retinanet"] = "faster_rcnn"
+    probe: bool = False
+    neighbours: int = 20
+    lora_rank: int = 0
     reuse_decoder: bool = False
     out: Path = Path("runs/finetune")
     image_size: int = 224
@@ -245,5 +286,28 @@ class FineTune(Training):
             raise ValueError(f"val_share must lie between 0 and 1, found {self.val_share}")
         if self.train_limit is not None and self.train_limit < 1:
             raise ValueError(f"train_limit must be at least 1, found {self.train_limit}")
+        if (self.rand_augment or self.erase_share) and self.task != "scene":
+            raise ValueError("rand_augment and erase_share move pixels without labels: for scene")
+        if not 0 <= self.erase_share <= 1:
+            raise ValueError(f"erase_share must lie in 0…1, found {self.erase_share}")
+        if self.turn_share and self.task in ("instance", "horizontal"):
+            raise ValueError(f"turn_share: the upright boxes of {self.task!r} cannot be turned")
+        if self.probe:
+            self._check_probe()
+        if self.lora_rank < 0 or (self.lora_rank and (self.freeze_encoder or self.probe)):
+            raise ValueError(
+                f"lora_rank must be at least 0, without freeze_encoder or probe, which train no "
+                f"encoder; found {self.lora_rank}"
+            )
         if self.reuse_decoder and not self.weights:
             raise ValueError("reuse_decoder takes the decoder from --weights, which names no file")
+
+    def _check_probe(self) -> None:
+        if self.task != "scene":
+            raise ValueError(
+                f"a probe tells scenes apart: its task is 'scene', found {self.task!r}"
+            )
+        if self.resume or self.devices * self.nodes > 1:
+            raise ValueError("a probe runs at once on one device: leave out resume, devices, nodes")
+        if self.neighbours < 1:
+            raise ValueError(f"neighbours must be at least 1, found {self.neighbours}")

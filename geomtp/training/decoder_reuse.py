@@ -11,6 +11,13 @@ from torch import Tensor
 from geomtp.checkpoints import read_weights
 from geomtp.model import ModelConfig, MultiTaskModel
 
+DONORS = {
+    "instance": ("instance", "horizontal", "rotated"),
+    "horizontal": ("horizontal", "instance", "rotated"),
+    "rotated": ("rotated", "instance", "horizontal"),
+}
+"""Whose trunk a detector takes, the best first; other tasks take their own alone."""
+
 WIDTHS = ("semantic_channels", "detector_channels", "fc_channels", "change_channels")
 
 
@@ -18,11 +25,13 @@ WIDTHS = ("semantic_channels", "detector_channels", "fc_channels", "change_chann
 class ReuseReport:
     """What of a decoder was taken over.
 
+    - donor: the task that the decoder was trained on
     - used: keys of the trunk that were; reshaped: those whose shape is another, with both
     - missing: keys of the new trunk that the file does not hold
     - new: the parts that start anew
     """
 
+    donor: str
     used: tuple[str, ...]
     reshaped: tuple[str, ...]
     missing: tuple[str, ...]
@@ -30,7 +39,8 @@ class ReuseReport:
 
     def __str__(self) -> str:
         total = len(self.used) + len(self.reshaped) + len(self.missing)
-        lines = [f"decoder reused: {len(self.used)} of the {total} tensors of its trunk"]
+        count = f"{len(self.used)} of the {total} tensors of its trunk"
+        lines = [f"decoder reused: {count}, trained on {self.donor!r}"]
         lines += [f"  of another shape: {text}" for text in self.reshaped]
         lines += [f"  not in the file: {key}" for key in self.missing]
         lines.append(f"  starting anew: {', '.join(self.new)}")
@@ -39,19 +49,21 @@ class ReuseReport:
 
 @dataclass(frozen=True)
 class TrainedDecoder:
-    """The decoder of one task in a model file of ours.
+    """A decoder in a model file of ours that can serve a task.
 
+    - task: the one it is to serve; donor: the one it was trained on
     - trunk: its tensors, by key below the decoder (``trunk.…``)
     - config: of the model it comes from
     """
 
     task: str
+    donor: str
     trunk: dict[str, Tensor]
     config: ModelConfig
 
     @staticmethod
     def read(path: str | Path, task: str) -> TrainedDecoder:
-        """The decoder in ``path``.
+        """The decoder of ``task`` in ``path``, or else of the first of its ``DONORS``.
 
         Raises FileNotFoundError, or ValueError when the file is no whole model of ours or has no
         trunk for the task.
@@ -62,19 +74,21 @@ class TrainedDecoder:
                 f"{path} holds no whole model of ours, so no decoder to reuse (kind: "
                 f"{info.get('kind', 'unknown')}): give the model.safetensors of a run"
             )
-        own = f"decoders.{task}."
-        trunk = {
-            key.removeprefix(own): tensor
-            for key, tensor in weights.items()
-            if key.startswith(f"{own}trunk.")
-        }
-        if not trunk:
-            known = sorted({key.split(".")[1] for key in weights if key.startswith("decoders.")})
-            raise ValueError(
-                f"{path} holds no trunk of a decoder for {task!r} (its decoders: "
-                f"{', '.join(known)}): leave out --reuse-decoder"
-            )
-        return TrainedDecoder(task, trunk, ModelConfig.from_json(info["model"]))
+        config = ModelConfig.from_json(info["model"])
+        for donor in DONORS.get(task, (task,)):
+            own = f"decoders.{donor}."
+            trunk = {
+                key.removeprefix(own): tensor
+                for key, tensor in weights.items()
+                if key.startswith(f"{own}trunk.")
+            }
+            if trunk:
+                return TrainedDecoder(task, donor, trunk, config)
+        known = sorted({key.split(".")[1] for key in weights if key.startswith("decoders.")})
+        raise ValueError(
+            f"{path} holds no trunk of a decoder for {task!r} (its decoders: "
+            f"{', '.join(known)}): leave out --reuse-decoder"
+        )
 
     def widths_into(self, config: ModelConfig) -> ModelConfig:
         """``config`` with the widths of this decoder, which its trunk needs."""
@@ -87,6 +101,7 @@ class TrainedDecoder:
         used = {k: v for k, v in self.trunk.items() if k in own and v.shape == own[k].shape}
         decoder.load_state_dict(used, strict=False)
         return ReuseReport(
+            donor=self.donor,
             used=tuple(used),
             reshaped=tuple(
                 f"{k} {tuple(v.shape)}, here {tuple(own[k].shape)}"

@@ -9,18 +9,22 @@ import torch
 
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.folders import source_name
-from geomtp.data.transforms import EvalTransform, Transform
+from geomtp.data.transforms import EvalTransform, TrainTransform, Transform
+from geomtp.data.turning import Turning
 from geomtp.encoders.presets import has_raw_levels
 from geomtp.labels import LabelStore
 from geomtp.model import ModelConfig, MultiTaskModel, build_model
+from geomtp.training.adapters import add_adapters
 from geomtp.training.configs import FineTune
 from geomtp.training.decoder_reuse import TrainedDecoder
 from geomtp.training.finetune_data import (
     build_fine_tune_store,
     labelled_part,
+    labelled_parts,
     open_fine_tune_store,
     train_share,
 )
+from geomtp.training.probe import probe
 from geomtp.training.run import (
     MAY_DIFFER,
     RunData,
@@ -38,7 +42,9 @@ RAW_LEVELS = ("scene", "change")
 
 
 def finetune(config: FineTune, say: Say = print) -> RunResult:
-    """Train, validate and write the run folder ``config.out``; ``result.figures`` are the scores.
+    """Train (or probe), validate and write the run folder ``config.out``.
+
+    ``figures`` of what comes back are the scores.
 
     Raises ValueError, FileNotFoundError or OSError in one sentence for what the user can mend.
     """
@@ -50,12 +56,12 @@ def finetune(config: FineTune, say: Say = print) -> RunResult:
         store = open_fine_tune_store(config, folder)
         data = _data(config, store, say)
         model = _model(config, store, say)
-    return train(config, folder, model, data, say)
+    return (probe if config.probe else train)(config, folder, model, data, say)
 
 
 def _data(config: FineTune, store: LabelStore, say: Say) -> RunData:
     training = train_share(
-        labelled_part(store, "train", config.task),
+        labelled_parts(store, config.train_splits, config.task),
         fraction=config.train_fraction,
         limit=config.train_limit,
         seed=config.seed,
@@ -64,7 +70,7 @@ def _data(config: FineTune, store: LabelStore, say: Say) -> RunData:
     say(f"trained on {len(training)} images, scored on {len(held_out)}")
     name = source_name(store.source)
     return RunData(
-        training={name: _dataset(config, training, training_view(config))},
+        training={name: _dataset(config, training, _view(config))},
         held_out={name: _dataset(config, held_out, EvalTransform(_held_out_px(config)))},
         shares={name: config.batch_size},
     )
@@ -83,6 +89,9 @@ def _model(config: FineTune, store: LabelStore, say: Say) -> MultiTaskModel:
         load_start_weights(model, config, say)
         if decoder is not None:
             say(str(decoder.load_into(model)))
+    if config.lora_rank:
+        count = add_adapters(model.encoder, config.lora_rank)
+        say(f"low-rank adapters: {count:,} numbers of the encoder are trained")
     return model
 
 
@@ -92,7 +101,23 @@ def _model_config(config: FineTune, store: LabelStore) -> ModelConfig:
     options: dict[str, Any] = dict(own.encoder_options)
     if config.task in RAW_LEVELS and has_raw_levels(config.encoder):
         options["pyramid"] = False
-    return dataclasses.replace(own, encoder_options=options)
+    if not config.global_rel_pos and has_raw_levels(config.encoder):
+        options["global_rel_pos"] = False
+    return dataclasses.replace(own, encoder_options=options, detector=config.detector)
+
+
+def _view(config: FineTune) -> TrainTransform:
+    """How images are seen in training."""
+    turning = Turning(config.turn_share, config.turn_degrees, config.square_classes)
+    return dataclasses.replace(
+        training_view(config),
+        area_range=config.view_area,
+        largest_class=config.largest_class,
+        turning=turning if config.turn_share else None,
+        rand_augment=config.rand_augment,
+        erase_share=config.erase_share,
+        exchange_dates=config.exchange_dates,
+    )
 
 
 def _held_out_px(config: FineTune) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from geomtp.data.folders import FolderStore, describe, source_name
@@ -78,10 +79,24 @@ def labelled_part(store: LabelStore, split: str, task: str) -> LabelStore:
     raise ValueError(f"{store.source} has no images in its {split!r} split, only {splits}{hint}")
 
 
+def labelled_parts(store: LabelStore, splits: Sequence[str], task: str) -> LabelStore:
+    """The images of several splits that are labelled for ``task``; raises like ``labelled_part``.
+
+    A split without images is passed over as long as another one has some.
+    """
+    if len(splits) == 1:
+        return labelled_part(store, splits[0], task)
+    chosen = [i for i, row in enumerate(store) if row.split in splits and _is_labelled(row, task)]
+    if not chosen:
+        raise ValueError(f"{store.source} has no images for {task!r} in {' or '.join(splits)}")
+    return store.rows(chosen)
+
+
 def _is_labelled(row: ImageLabels, task: str) -> bool:
     return {
         "semantic": has_semantic(row),
         "instance": row.boxes is not None or row.rles is not None,
+        "horizontal": row.boxes is not None or row.rles is not None,
         "rotated": row.rboxes is not None,
         "scene": row.scene_class is not None,
         "change": row.change is not None and row.image_after is not None,

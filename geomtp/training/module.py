@@ -30,7 +30,8 @@ class MultiTaskTraining(ClipsGradients):
         """``batch_folder``: where a batch with a non-finite loss is saved."""
         super().__init__()
         self.model = model
-        model.encoder.requires_grad_(not config.freeze_encoder)
+        if config.freeze_encoder:
+            model.encoder.requires_grad_(False)
         self.config = config
         self.batch_folder = batch_folder
         self.average: AveragedModel | None = None
@@ -118,7 +119,12 @@ class MultiTaskTraining(ClipsGradients):
         optimiser = adamw(groups)
 
         def factor(step: int) -> float:
-            return learning_rate_factor(step, steps=config.steps, warmup_steps=config.warmup_steps)
+            return learning_rate_factor(
+                step,
+                steps=config.steps,
+                warmup_steps=config.warmup_steps,
+                drops_at=config.drops_at,
+            )
 
         schedule = LambdaLR(optimiser, factor)
         return {

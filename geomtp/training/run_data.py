@@ -73,6 +73,7 @@ def training_view(config: Training) -> TrainTransform:
         resize_range=config.resize_range,
         resize_relative_to=config.resize_relative_to,
         photometric=config.photometric,
+        flip_vertically=config.flip_vertically,
     )
 
 

@@ -20,11 +20,12 @@ from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.inference.evaluate import evaluate
 from geomtp.model import MultiTaskModel, save
+from geomtp.training.adapters import merged
 from geomtp.training.change_pictures import change_comparison
 from geomtp.training.comparisons import comparison
 from geomtp.training.pictures import Picture, contact_sheet, displayable, save_picture
 from geomtp.training.run_folder import RunFolder
-from geomtp.types import Batch
+from geomtp.types import Batch, Predictions
 
 HEADLINES = (
     "semantic/miou",
@@ -77,6 +78,11 @@ def _picture(model: MultiTaskModel, batch: Batch, dataset: StoreDataset) -> Imag
     found = model.predict(
         batch.images.to(device), batch.image_sizes_hw, batch.source, batch.original_sizes_hw, after
     )[0].to("cpu")
+    return picture_of(batch, found, dataset)
+
+
+def picture_of(batch: Batch, found: Predictions, dataset: StoreDataset) -> Image.Image:
+    """The first image of ``batch`` with its truth and ``found``, what a model says of it."""
     height, width = batch.image_sizes_hw[0]
     mean, std = dataset.info.mean, dataset.info.std
 
@@ -163,12 +169,10 @@ class Validation(Callback):
         self.best = max(self.best, headline)
 
     def _write(self, model: MultiTaskModel, headline: float, step: int) -> None:
-        save(model, self.folder.model)
-        save_encoder(model, self.folder)
-        with replacing(self.folder.scores) as part:
-            part.write_text(json.dumps(_json_scores(self.scores, step), indent=1) + "\n", "utf-8")
+        write_models(model, self.folder)
+        write_scores(self.scores, step, self.folder)
         if headline > self.best:
-            save(model, self.folder.best)
+            save(merged(model), self.folder.best)
         if self.pictures:
             with torch.no_grad():
                 self.held_out.draw(model, self.folder, self.pictures)
@@ -182,13 +186,22 @@ class Validation(Callback):
         self.best = state_dict["best"]
 
 
-def _json_scores(scores: Scores, step: int) -> dict[str, Any]:
-    """The step and the scores by source; what is not defined is null."""
+def write_scores(scores: Scores, step: int, folder: RunFolder) -> None:
+    """Write the step and the scores by source as JSON; what is not defined is null."""
     known = {
         source: {name: None if math.isnan(v) else v for name, v in values.items()}
         for source, values in scores.items()
     }
-    return {"step": step, "scores": known}
+    text = json.dumps({"step": step, "scores": known}, indent=1)
+    with replacing(folder.scores) as part:
+        part.write_text(f"{text}\n", "utf-8")
+
+
+def write_models(model: MultiTaskModel, folder: RunFolder) -> None:
+    """Write the model, and its encoder alone, for those who need no decoder."""
+    model = merged(model)
+    save(model, folder.model)
+    save_encoder(model, folder)
 
 
 def save_encoder(model: MultiTaskModel, folder: RunFolder) -> None:

@@ -199,3 +199,18 @@ def test_cut_rotated_boxes_become_upright_where_the_rule_says_so():
     want = regularise(torch.tensor([[42.5, 50, 15, 20, 0]]))
     torch.testing.assert_close(cut.rboxes[:1], want, rtol=0, atol=1e-5)
     assert torch.equal(cut.rboxes[1], whole.rboxes[1])
+
+
+def test_horizontal_boxes_are_cut_at_the_border_and_bring_no_masks():
+    corner = np.zeros((1, *SIZE), dtype=bool)
+    corner[0, 10:20, 40:45] = True  # the mask ends before its box does
+    row = squares((40, 10, 60, 20), rles=tuple(encode_rle(corner)))
+    targets, lost = objects_in_view(row, LEFT_HALF, ("horizontal",), KeepRule(0.3))
+    assert not lost
+    assert targets.masks is None
+    assert targets.boxes.tolist() == [[40, 10, 50, 20]]
+    of_masks, _ = objects_in_view(row, LEFT_HALF, ("instance",), KeepRule(0.3))
+    assert of_masks.boxes.tolist() == [[40, 10, 45, 20]]
+    without_boxes = dataclasses.replace(row, boxes=None, rboxes=None, rbox_labels=None)
+    targets, _ = objects_in_view(without_boxes, LEFT_HALF, ("horizontal",), KeepRule(0.3))
+    assert targets.boxes.tolist() == [[40, 10, 45, 20]]

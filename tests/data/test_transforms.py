@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from geomtp.data.dataset import StoreDataset, collate
-from geomtp.data.transforms import EvalTransform, TrainTransform, fitted
+from geomtp.data.transforms import EvalTransform, TrainTransform, fitted, largest_share
+from geomtp.data.turning import Turning
 from geomtp.geometry import decode_rle, mask_boxes
 from geomtp.labels import ImageLabels, StoreInfo, change_map, semantic_map, write_store
 from geomtp.rasters import write_raster
@@ -318,3 +319,77 @@ def test_batches_of_pairs_are_padded_alike(tmp_path):
         assert target.change.shape == (64, 64)
         assert (target.change[height:] == 255).all()
         assert (target.change[:height, :width] < 2).all()
+
+
+def test_views_of_a_share_of_the_area():
+    rng = np.random.default_rng(0)
+    transform = TrainTransform(64, area_range=(0.08, 1.0), flip_vertically=False)
+    views = [transform.draw((200, 300), rng) for _ in range(1000)]
+    assert {view.size_hw for view in views} == {(64, 64)}
+    seen = np.array([(64 / view.scale_xy[1], 64 / view.scale_xy[0]) for view in views])
+    share = seen.prod(axis=1) / (200 * 300)
+    assert 0.075 < share.min() < 0.1
+    assert 0.85 < share.max() <= 1.001  # all of it would need a ratio of 3/2
+    ratio = seen[:, 1] / seen[:, 0]
+    assert 0.73 < ratio.min() < 0.78
+    assert 1.29 < ratio.max() < 1.36
+    assert {view.flip for view in views} == {"horizontal", None}
+    assert TrainTransform(64, area_range=(1, 1)).draw((10, 300), rng).size_hw == (64, 64)
+    with pytest.raises(ValueError, match="area_range must rise within 0…1"):
+        TrainTransform(64, area_range=(0.5, 1.5))
+
+
+def test_crops_of_one_class_are_drawn_anew(tmp_path):
+    pixels = np.zeros((64, 256), np.uint8)
+    pixels[:, 224:] = 1  # an eighth at the right
+    pixels[:8] = 255
+    Image.fromarray(pixels).save(tmp_path / "map.png")
+    Image.fromarray(np.stack([pixels] * 3, axis=2)).save(tmp_path / "image.png")
+    info = dataclasses.replace(info_of(tmp_path), semantic_values={0: 0, 1: 1, 255: 255})
+    labels = ImageLabels("image.png", (64, 256), semantic="map.png")
+    shares = {}
+    for largest in (1.0, 0.75):
+        transform = TrainTransform(
+            64, (1, 1), resize_relative_to="image", photometric=False, largest_class=largest
+        )
+        found = [
+            transform(labels, info, ("semantic",), np.random.default_rng(seed))
+            for seed in range(40)
+        ]
+        shares[largest] = np.mean([largest_share(p.targets.semantic) < 0.75 for p in found])
+        for prepared in found:  # image and map show the same crop
+            red = prepared.image[0] * info.std[0] + info.mean[0]
+            assert torch.equal(red.round().to(torch.uint8), prepared.targets.semantic)
+    assert shares[1.0] < 0.5
+    assert shares[0.75] > 0.7
+    assert largest_share(torch.full((4, 4), 255, dtype=torch.uint8)) == 1
+    assert largest_share(torch.tensor([[0, 0, 5], [0, 255, 255]], dtype=torch.uint8)) == 0.75
+
+
+def test_dates_are_exchanged_in_half_of_the_views(tmp_path):
+    store = pair_store(tmp_path)
+    Image.fromarray(np.zeros((70, 90, 3), np.uint8)).save(tmp_path / "after/0.png")
+    plain = TrainTransform(64, photometric=False, exchange_dates=True)
+    firsts = [
+        plain(store[0], store.info, ("change",), np.random.default_rng(seed)) for seed in range(60)
+    ]
+    dark = [bool((p.image == p.image[:, :1, :1]).all()) for p in firsts]
+    assert 18 < sum(dark) < 42
+    other = [bool((p.image_after == p.image_after[:, :1, :1]).all()) for p in firsts]
+    assert other == [not value for value in dark]
+
+
+def test_views_are_turned_with_their_labels(tmp_path):
+    store = pair_store(tmp_path)
+    turned = TrainTransform(
+        64, (1, 1), resize_relative_to="image", photometric=False, turning=Turning(1.0, 20)
+    )
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        image, targets, after = turned(store[0], store.info, ("change",), rng)
+        assert torch.equal(image, after)
+        assert (targets.change == 255).any()
+        red = image[0] * store.std[0] + store.mean[0]
+        known = targets.change != 255
+        agree = ((targets.change == 1) == (red > 140.5))[known]
+        assert agree.float().mean() > 0.97  # nearest and bilinear differ along edges

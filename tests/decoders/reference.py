@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pytest
 import torch
 
 from geomtp.decoders.detection.sampling import Sampler
-from geomtp.types import FeaturePyramid, Targets
+from geomtp.types import FeaturePyramid, Predictions, Targets
 from tests.golden_cases import GoldenCase
 
 TAKE_ALL = Sampler(count=10**6, positive_fraction=1.0)
@@ -40,6 +43,20 @@ def targets_of(case: GoldenCase) -> list[Targets]:
             )
         )
     return targets
+
+
+def compare_boxes(case: GoldenCase, predictions: Sequence[Predictions]) -> None:
+    """Assert that number, scores, labels and places of the boxes are the reference's."""
+    for index, found in enumerate(predictions):
+        prefix = f"test/img{index}/"
+        assert len(found.boxes) == case.scalar(prefix + "num")
+        want = case.scalar(prefix + "score_sum")
+        assert float(found.box_scores.sum()) == pytest.approx(want, rel=1e-4)
+        close = {"rtol": 0, "atol": 1e-2}
+        torch.testing.assert_close(found.boxes[:20], case.tensor(prefix + "boxes"), **close)
+        scores = case.tensor(prefix + "scores")
+        torch.testing.assert_close(found.box_scores[:20], scores, rtol=0, atol=1e-4)
+        assert found.box_labels[:20].equal(case.tensor(prefix + "labels"))
 
 
 def gradient_norm(parameters) -> float:

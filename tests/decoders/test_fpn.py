@@ -8,26 +8,36 @@ from geomtp.types import FeaturePyramid
 from tests.golden_cases import GoldenCase
 
 
-@pytest.mark.parametrize("name", ["fpn_maxpool_extra", "fpn_256"])
-def test_fpn_equals_the_reference(name):
-    case = GoldenCase.read(name)
+def reference_network(case, **options):
     config = case.info["config"]
-    network = FeaturePyramidNetwork(tuple(config["in_channels"]), config["out_channels"])
-    weights = {
-        key.removeprefix("neck.").replace(".conv.", "."): value
-        for key, value in case.weights().items()
-    }
+    network = FeaturePyramidNetwork(tuple(config["in_channels"]), config["out_channels"], **options)
+    first = options.get("first_level", 0)
+    weights = {}
+    for key, value in case.weights().items():
+        kind, number, _, name = key.removeprefix("neck.").split(".")
+        weights[f"{kind}.{int(number) + first}.{name}"] = value
     network.load_state_dict(weights)
     levels = tuple(case.tensor(f"feat{i}").requires_grad_() for i in range(4))
-    out = network(FeaturePyramid(levels, (4, 8, 16, 32)))
-    assert out.strides == (4, 8, 16, 32, 64)
+    return network, FeaturePyramid(levels, (4, 8, 16, 32))
+
+
+@pytest.mark.parametrize("name", ["fpn_maxpool_extra", "fpn_256", "fpn_retina"])
+def test_fpn_equals_the_reference(name):
+    case = GoldenCase.read(name)
+    options = {"first_level": 1, "extra_convs": 2} if name == "fpn_retina" else {}
+    network, pyramid = reference_network(case, **options)
+    out = network(pyramid)
+    assert out.strides == ((8, 16, 32, 64, 128) if options else (4, 8, 16, 32, 64))
     for index, level in enumerate(out.levels):
         case.compare(f"out{index}", level)
     loss = sum(level.square().sum() for level in out.levels)
     assert float(loss.detach()) == pytest.approx(case.scalar("loss_sum_of_squares"), rel=1e-5)
     loss.backward()
-    for index, level in enumerate(levels):
-        case.compare_gradient(f"grad_feat{index}", level.grad)
+    for index, level in enumerate(pyramid.levels):
+        if index >= options.get("first_level", 0):
+            case.compare_gradient(f"grad_feat{index}", level.grad)
+        else:
+            assert level.grad is None
 
 
 def test_levels_of_odd_sizes_are_added_at_the_finer_size():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from geomtp.recipes.filling import fill, recipe_names, recipe_text, recipe_title
+from geomtp.recipes.filling import fill, finetune_recipes, recipe_names, recipe_text, recipe_title
 from geomtp.training.configs import PretrainMTP, SourceRun
 from geomtp.training.mae_config import PretrainMAE
 
@@ -14,9 +14,10 @@ def filled(*words):
 
 
 MAE_RECIPES = [name for name in recipe_names() if name.startswith("mae")]
+MTP_RECIPES = sorted(set(recipe_names()) - {*MAE_RECIPES, *finetune_recipes()})
 
 
-@pytest.mark.parametrize("name", [name for name in recipe_names() if name not in MAE_RECIPES])
+@pytest.mark.parametrize("name", MTP_RECIPES)
 def test_every_recipe_fills_the_settings_and_has_a_title(name):
     config = filled("--config", name)
     assert config.sources

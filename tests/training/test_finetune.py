@@ -25,6 +25,7 @@ LAYOUTS = {
     "scene": (layouts.class_folders, "scene/accuracy"),
     "semantic": (layouts.masked_images, "semantic/miou"),
     "instance": (layouts.coco, "mask/ap50"),
+    "horizontal": (layouts.dota, "box/ap50"),
     "rotated": (layouts.dota, "rotated/ap50"),
     "change": (layouts.pairs, "change/f1"),
 }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geomtp.labels import ImageLabels, write_store
-from geomtp.training.finetune_data import labelled_part, train_share
+from geomtp.training.finetune_data import labelled_part, labelled_parts, train_share
 from tests.labels.layouts import info
 
 
@@ -61,3 +61,16 @@ def test_images_without_labels_of_the_task_are_left_out(tmp_path):
         labelled_part(store, "train", "change")
     with pytest.raises(ValueError, match=r"no images in its 'val' split, only train \(2\), test"):
         labelled_part(store, "val", "scene")
+
+
+def test_several_splits_are_trained_on_together(tmp_path):
+    rows = [
+        ImageLabels(f"{split}.png", (8, 8), split, scene_class=None if split == "test" else 0)
+        for split in ("train", "val", "test")
+    ]
+    store = write_store(tmp_path / "store", rows, info(tmp_path, "a"))
+    assert images(labelled_parts(store, ("train", "val"), "scene")) == {"train.png", "val.png"}
+    assert images(labelled_parts(store, ("val",), "scene")) == {"val.png"}
+    assert images(labelled_parts(store, ("val", "test"), "scene")) == {"val.png"}
+    with pytest.raises(ValueError, match="no images for 'change' in train or val"):
+        labelled_parts(store, ("train", "val"), "change")

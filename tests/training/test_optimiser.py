@@ -55,6 +55,19 @@ def test_schedule_with_warm_up_equals_the_reference():
     assert rates == pytest.approx(case.info["lr"], rel=1e-6, abs=1e-16)
 
 
+def test_a_learning_rate_that_drops():
+    def rate(step):
+        return learning_rate_factor(step, steps=100, warmup_steps=5, drops_at=(60, 80))
+
+    assert rate(0) == pytest.approx(1e-6)
+    assert rate(2) == pytest.approx(0.5, rel=1e-5)  # warm after step 4
+    assert [rate(step) for step in (4, 59, 60, 79, 80, 99)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01, 0.01]
+    )
+    early = [learning_rate_factor(s, steps=9, warmup_steps=4, drops_at=(2,)) for s in (1, 2, 3, 4)]
+    assert early == pytest.approx([1 / 3, 2 / 30, 0.1, 0.1], rel=1e-5)
+
+
 def test_optimiser_steps_equal_the_reference():
     case = GoldenCase.read("optim_steps")
     encoder: ViTRVSA = tiny(112).eval()

@@ -48,7 +48,7 @@ class FolderStore:
         labels mean nothing.
         """
         notes = ReadNotes(self.strict)
-        if self.task in ("instance", "rotated"):
+        if self.task in ("instance", "horizontal", "rotated"):
             return self._objects(root, out, notes)
         if self.task == "semantic" and holds_objects(root):
             return self._objects(root, out, notes)
@@ -98,7 +98,7 @@ class FolderStore:
 
         Raises ValueError for semantic maps of boxes.
         """
-        if self.task == "rotated":
+        if self.task in ("horizontal", "rotated"):
             return None
         if all(_has_outline(o) for item in items for o in item.objects if not o.ignore):
             return PolygonSegmenter()

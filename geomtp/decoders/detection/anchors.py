@@ -13,14 +13,18 @@ RATIOS = (0.5, 1.0, 2.0)
 """Height by width."""
 
 
-def level_anchors(size_hw: SizeHW, stride: int, scale: float, device: torch.device) -> Tensor:
-    """(H·W·3, 4) x1 y1 x2 y2 of one level: rows, columns, then ratios.
+def level_anchors(
+    size_hw: SizeHW, stride: int, scale: float, device: torch.device, octaves: int = 1
+) -> Tensor:
+    """(H·W·3·octaves, 4) x1 y1 x2 y2 of one level: rows, columns, ratios, then sizes.
 
-    Centred on (x·stride, y·stride), without half a cell of shift, as the reference has it; a square
-    anchor has sides of ``scale`` cells.
+    Centred on (x·stride, y·stride), without half a cell of shift, as the reference has it; the
+    smallest square anchor has sides of ``scale`` cells, and ``octaves`` sizes fill the space up to
+    twice that.
     """
-    ratios = torch.tensor(RATIOS, device=device).sqrt()
-    half_width, half_height = scale * stride / ratios / 2, scale * stride * ratios / 2
+    ratios = torch.tensor(RATIOS, device=device).sqrt()[:, None]
+    sides = scale * stride * 2 ** (torch.arange(octaves, device=device) / octaves)
+    half_width, half_height = (sides / ratios / 2).flatten(), (sides * ratios / 2).flatten()
     shape = torch.stack([-half_width, -half_height, half_width, half_height], dim=-1)
     y = torch.arange(size_hw[0], device=device) * stride
     x = torch.arange(size_hw[1], device=device) * stride
@@ -29,12 +33,17 @@ def level_anchors(size_hw: SizeHW, stride: int, scale: float, device: torch.devi
     return (centre[:, :, None] + shape).view(-1, 4)
 
 
-def pyramid_anchors(pyramid: FeaturePyramid, scale: float) -> list[Tensor]:
+def pyramid_anchors(pyramid: FeaturePyramid, scale: float, octaves: int = 1) -> list[Tensor]:
     """The anchors of each level of ``pyramid``."""
     return [
-        level_anchors((level.shape[-2], level.shape[-1]), stride, scale, level.device)
+        level_anchors((level.shape[-2], level.shape[-1]), stride, scale, level.device, octaves)
         for level, stride in zip(pyramid.levels, pyramid.strides, strict=True)
     ]
+
+
+def by_anchor(maps: Tensor, size: int) -> Tensor:
+    """(B, anchors·size, H, W), what a convolution says of a level, as (B, H·W·anchors, size)."""
+    return maps.permute(0, 2, 3, 1).flatten(1).float().unflatten(1, (-1, size))
 
 
 def inside(anchors_xyxy: Tensor, size_hw: SizeHW) -> Tensor:

@@ -1,4 +1,4 @@
-"""Masks of regions: targets to learn from, and predictions back into the image."""
+"""Masks of regions: their layers, targets to learn from, predictions back into the image."""
 
 from __future__ import annotations
 
@@ -6,10 +6,28 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from geomtp.decoders.fpn import conv_for_relu
 from geomtp.types import SizeHW
+
+
+class MaskHead(nn.Module):
+    """Four convolutions and one upsampling."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            conv_for_relu(channels, channels, 3, bias=True) for _ in range(4)
+        )
+        self.upsample = nn.ConvTranspose2d(channels, channels, 2, 2)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(R, C, 14, 14) to (R, C, 28, 28)."""
+        for conv in self.convs:
+            pooled = F.relu(conv(pooled), inplace=True)
+        return F.relu(self.upsample(pooled), inplace=True)
 
 
 def mask_targets(masks: Tensor, boxes_xyxy: Tensor, objects: Tensor, size: int) -> Tensor:

@@ -145,6 +145,19 @@ class SharedFcs(nn.Module):
         return features
 
 
+class RegionClassifier(nn.Module):
+    """The layers of one source: classes, and ``numbers`` of correction for each region."""
+
+    def __init__(self, fc_channels: int, num_classes: int, numbers: int) -> None:
+        super().__init__()
+        self.fc_cls = nn.Linear(fc_channels, num_classes + 1)
+        self.fc_reg = nn.Linear(fc_channels, numbers)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, fc_channels) to class logits (R, K + 1), background last, and (R, numbers)."""
+        return self.fc_cls(features), self.fc_reg(features)
+
+
 def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy per sampled region, over all processes."""
     total = F.cross_entropy(logits, labels, reduction="sum")

@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-from geomtp.decoders.detection.anchors import RATIOS, inside, level_numbers, pyramid_anchors
+from geomtp.decoders.detection.anchors import (
+    RATIOS,
+    by_anchor,
+    inside,
+    level_numbers,
+    pyramid_anchors,
+)
 from geomtp.decoders.detection.assignment import BETWEEN, assign, box_overlaps
 from geomtp.decoders.detection.coders import ProposalCoder
 from geomtp.decoders.detection.sampling import Sampler
@@ -69,10 +75,8 @@ class RegionProposalNetwork(nn.Module):
         scores, deltas = [], []
         for level in pyramid.levels:
             shared = F.relu(self.rpn_conv(level), inplace=True)
-            # (B, anchors·size, H, W) to (B, H·W·anchors, size)
-            scores.append(self.rpn_cls(shared).permute(0, 2, 3, 1).flatten(1).float())
-            correction = self.rpn_reg(shared).permute(0, 2, 3, 1).flatten(1).float()
-            deltas.append(correction.unflatten(1, (-1, self.coder.size)))
+            scores.append(by_anchor(self.rpn_cls(shared), 1).squeeze(-1))
+            deltas.append(by_anchor(self.rpn_reg(shared), self.coder.size))
         anchors = tuple(pyramid_anchors(pyramid, self.rules.anchor_scale))
         return RpnOutput(anchors, tuple(scores), tuple(deltas))
 

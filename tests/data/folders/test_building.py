@@ -185,3 +185,13 @@ def test_boxes_alone_make_no_semantic_map(tmp_path):
 def test_names_of_sources():
     assert source_name("my data.v2") == "my_data_v2"
     assert source_name("…") == "data"
+
+
+@pytest.mark.parametrize("layout", [layouts.coco, layouts.dota])
+def test_horizontal_boxes_come_as_annotated_and_without_masks(tmp_path, layout):
+    store, said = build("horizontal", layout(tmp_path / "data"), tmp_path)
+    assert store.classes.names == ("house", "tank")
+    assert "2 classes: house 6, tank 6" in said
+    for row in store:
+        assert row.boxes.tolist() == [[4, 5, 30, 30], [36, 10, 60, 40]]
+        assert row.rles is None
