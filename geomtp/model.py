@@ -147,8 +147,8 @@ class MultiTaskModel(nn.Module):
 
         - weights: factor by ``task/loss/source``, ``task/loss`` or ``task`` (the longest counts); 1
           where nothing is said
-        - log_variances: scalars s by ``task/source``: what that task and source adds, L, then counts
-          as exp(−s)·L + s, and s gets its gradient too
+        - log_variances: scalars s by ``task/source``: what these two add, L, then counts as
+          exp(−s)·L + s, and s gets its gradient too
         """
         images, starts = self._concatenated(batches)
         losses: dict[str, Tensor] = {}
