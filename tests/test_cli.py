@@ -39,7 +39,7 @@ def geomtp(*words, **options):
 
 VERBS = [
     "", "demo", "labels", "labels export", "labels report", "pretrain", "pretrain mae",
-    "pretrain mtp", "finetune", "weights", "recipes",
+    "pretrain mtp", "finetune", "study", "study stages", "weights", "recipes",
 ]  # fmt: skip
 
 
