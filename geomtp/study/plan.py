@@ -19,6 +19,8 @@ Settings = TypeVar("Settings", PretrainMAE, PretrainMTP, FineTune)
 SET_BY_STUDY = ("out", "encoder", "weights", "seed", "train_fraction", "resume", "task", "source")
 """Fields that each run of a study gets from its place in the study."""
 
+_ONE = ("devices", "nodes")
+
 DEFAULTS: dict[str, Any] = {"pictures": 0}
 """What runs of a study have where nothing is said: nobody looks at hundreds of pictures."""
 
@@ -234,6 +236,10 @@ class _Planner:
         for name in (*general, *special):
             if name in SET_BY_STUDY or (name == "data" and kind is not PretrainMAE):
                 raise ValueError(f"{place}: {name} is set by the study itself, leave it out")
+        if any(each.get(name, 1) != 1 for each in (general, special) for name in _ONE):
+            raise ValueError(
+                f"{place}: each run of a study uses one device; start several processes instead"
+            )
         if unknown := [name for name in general if name not in everywhere]:
             raise ValueError(f"every_run: no run has a field {unknown[0]!r}")
         shared = {name: value for name, value in general.items() if name in fields}

@@ -86,8 +86,8 @@ class StudyStages:
         out: folder of the study. Several processes may work on one study at once.
         fractions: shares of the training labels that fine-tuning gets.
         seeds: of fine-tuning: its share of the labels, new layers, order and views.
-        pretraining_seeds: of pretraining; the i-th seed of fine-tuning starts from the i-th of
-            these, and from the first one again after the last.
+        pretraining_seeds: of pretraining; fine-tuning with seed s starts from the s-th of these, and
+            from the first one again after the last.
         every_run: settings of all runs that have them.
         use_ladders: only these ladders.
         use_rungs: only these rungs.
@@ -155,7 +155,7 @@ class StudyStages:
 
     def pretraining_seed(self, seed: int) -> int:
         """The seed of the pretraining that the fine-tuning with ``seed`` starts from."""
-        return self.pretraining_seeds[self.seeds.index(seed) % len(self.pretraining_seeds)]
+        return self.pretraining_seeds[(seed - 1) % len(self.pretraining_seeds)]
 
     def general_settings(self, ladder: str) -> dict[str, Any]:
         """What is said of all runs of a ladder; each run takes what it has a field for."""

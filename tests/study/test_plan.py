@@ -78,6 +78,8 @@ def test_seeds_and_fractions_reach_the_runs():
     ]  # fmt: skip
     assert [run.before.seed for run in mtp] == [8, 9, 8]
     assert [run.config.seed for run in plan.stages] == [8, 9]
+    alone = planned(seeds=(4,), pretraining_seeds=(8, 9), fractions=(0.25,))
+    assert alone.stages[0].seed == 9  # whichever other seeds are named
 
 
 def test_a_stage_may_change_another_and_a_recipe():
@@ -143,6 +145,7 @@ MTP_ONLY = {"cnn": Ladder("resnet10t", {"mtp": ("mtp",)})}
          "seed is set by the study itself"),
         ({"transfers": {"chips": Transfer("scene", settings={"steps": 0})}},
          "transfer 'chips' of ladder 'cnn': steps must be at least 1, found 0"),
+        ({"every_run": {**TINY, "devices": 2}}, "each run of a study uses one device"),
         ({"every_run": {**TINY, "batch": 3}}, "every_run: no run has a field 'batch'"),
         ({"use_rungs": ("nothin",)}, "unknown rung 'nothin'; did you mean 'nothing'?"),
         ({"use_transfers": ("x",)}, "unknown transfer 'x'; known: chips"),
