@@ -86,8 +86,8 @@ class StudyStages:
         out: folder of the study. Several processes may work on one study at once.
         fractions: shares of the training labels that fine-tuning gets.
         seeds: of fine-tuning: its share of the labels, new layers, order and views.
-        pretraining_seeds: of pretraining; fine-tuning with seed s starts from the s-th of these, and
-            from the first one again after the last.
+        pretraining_seeds: of pretraining; fine-tuning with seed s starts from the s-th of these,
+            and from the first one again after the last.
         every_run: settings of all runs that have them.
         use_ladders: only these ladders.
         use_rungs: only these rungs.
