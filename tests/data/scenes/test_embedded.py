@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import torch
+from PIL import Image
 
 from geomtp.data.scenes import (
     EMBEDDED,
