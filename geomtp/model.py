@@ -156,7 +156,10 @@ class MultiTaskModel(nn.Module):
         return losses
 
     def total_loss(
-        self, batches: Mapping[str, Batch], weights: Mapping[str, float] | None = None
+        self,
+        batches: Mapping[str, Batch],
+        weights: Mapping[str, float] | None = None,
+        log_variances: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of all losses, to train on, and each loss by name, without gradient.
 
@@ -165,6 +168,8 @@ class MultiTaskModel(nn.Module):
 
         - weights: factor by ``task/loss/source``, ``task/loss`` or ``task`` (the longest counts); 1
           where nothing is said
+        - log_variances: scalars s by ``task/source``: what these two add, L, then counts as
+          exp(−s)·L + s, and s gets its gradient too
         """
         images, starts = self._concatenated(batches)
         losses: dict[str, Tensor] = {}
@@ -173,14 +178,19 @@ class MultiTaskModel(nn.Module):
             def loss(pyramid: FeaturePyramid) -> Tensor:
                 found = self._decoder_losses(task, pyramid, batches[source])
                 losses.update({name: value.detach() for name, value in found.items()})
-                return torch.stack(
-                    [value * _weight(name, weights or {}) for name, value in found.items()]
+                weighed = torch.stack(
+                    [value * loss_weight(name, weights or {}) for name, value in found.items()]
                 ).sum()
+                if log_variances is None:
+                    return weighed
+                log_variance = log_variances[f"{task}/{source}"]
+                return weighed * torch.exp(-log_variance) + log_variance
 
             return PartialLoss(*self._span(task, starts[source], batches[source]), loss)
 
         parts = [partial(task, source) for source in batches for task in self.tasks_of(source)]
-        total = summed_loss(self.encoder(images), parts, list(self.decoders.parameters()))
+        parameters = [*self.decoders.parameters(), *(log_variances or {}).values()]
+        total = summed_loss(self.encoder(images), parts, parameters)
         return total, losses
 
     def _decoder_losses(
@@ -400,7 +410,7 @@ def load(path: str | Path) -> MultiTaskModel:
     return model.eval()
 
 
-def _weight(name: str, weights: Mapping[str, float]) -> float:
+def loss_weight(name: str, weights: Mapping[str, float]) -> float:
     """The weight of the loss ``task/loss/source``: that of its longest prefix in ``weights``."""
     parts = name.split("/")
     prefixes = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]

@@ -18,14 +18,9 @@ from jsonargparse import ArgumentError, ArgumentParser
 Settings = TypeVar("Settings")
 
 LISTED = (
-    "tasks",
-    "sources",
-    "classes",
-    "scales",
-    "flips",
-    "train_splits",
-    "drops_at",
-    "square_classes",
+    *("tasks", "sources", "classes", "fractions", "seeds", "pretraining_seeds"),
+    *("use_ladders", "use_rungs", "use_transfers"),
+    *("scales", "flips", "train_splits", "drops_at", "square_classes"),
 )
 """Flags that take names or numbers separated by commas."""
 
@@ -100,6 +95,31 @@ def fill(kind: type[Settings], arguments: Sequence[str], program: str) -> Settin
     return kind(**{name: filled[name] for name in names})
 
 
+def fill_values(
+    kind: type[Settings], values: Mapping[str, Any], recipe: str | None, place: str
+) -> Settings:
+    """The settings of a run from ``values`` by field, which override those of a ``recipe``.
+
+    ``place``: where the values stand, for messages. Raises as ``fill``.
+    """
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{place}: unknown field {name!r}; {_nearest(str(name), known)}")
+    base = {} if recipe is None else _read(recipe, kind, values.get("encoder"))
+    parser = parser_of(kind, place)
+    try:
+        filled = parser.instantiate(
+            parser.parse_object(_plain_sources({**base, **values}), defaults=True)
+        )
+    except ArgumentError as error:
+        raise ValueError(f"{place}: {_sentence(str(error), kind)}") from None
+    try:
+        return kind(**{name: filled[name] for name in known})
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
 def _read(recipe: str, kind: type, encoder: str | None) -> dict[str, Any]:
     """The fields of a recipe, with what it says under ``encoders`` of the chosen one.
 
@@ -119,9 +139,15 @@ def _read(recipe: str, kind: type, encoder: str | None) -> dict[str, Any]:
     for name in values:
         if name not in known:
             raise ValueError(f"{recipe}: unknown field {name!r}; {_nearest(str(name), known)}")
-    if isinstance(values.get("sources"), Mapping):
-        values["sources"] = {name: source or {} for name, source in values["sources"].items()}
-    return values
+    return _plain_sources(values)
+
+
+def _plain_sources(values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` in which a source of which nothing is said is an empty mapping."""
+    if not isinstance(values.get("sources"), Mapping):
+        return values
+    sources = {name: source or {} for name, source in values["sources"].items()}
+    return {**values, "sources": sources}
 
 
 def _as_values(arguments: list[str], kind: type) -> list[str]:

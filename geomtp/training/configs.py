@@ -177,6 +177,11 @@ class PretrainMTP(Training):
         data: folder that holds a folder per source; embedded sources need none.
         tasks: the tasks to train.
         mixing: how the sources share a batch: equally, by their sizes, or by their weights.
+        balance: whether losses are added as they are ("sum") or by weights that are learned for
+            each task of each source ("uncertainty").
+        conflicts_every: steps between measurements of how far the gradients of tasks and sources
+            agree on the encoder; 0 for none.
+        conflict_batches: steps' worth of training images that one measurement looks at.
         reference_box_targets: train instance boxes towards 1, as the reference does (quirk 16).
         reference_statistics: one set of running statistics of batch norms for all sources.
         reference_initialisation: start the detectors' feature pyramids six times as large.
@@ -190,6 +195,9 @@ class PretrainMTP(Training):
     out: Path = Path("runs/mtp")
     tasks: tuple[Task, ...] = PRETRAINING_TASKS
     mixing: Literal["avg", "ratio", "weights"] = "avg"
+    balance: Literal["sum", "uncertainty"] = "sum"
+    conflicts_every: int = 0
+    conflict_batches: int = 8
     reference_box_targets: bool = False
     reference_statistics: bool = False
     reference_initialisation: bool = False
@@ -201,6 +209,8 @@ class PretrainMTP(Training):
         super().__post_init__()
         if not self.sources:
             raise ValueError("sources: at least one is needed, found none")
+        if self.conflict_batches < 1:
+            raise ValueError(f"conflict_batches must be at least 1, found {self.conflict_batches}")
 
     def tasks_of(self, source: str) -> tuple[Task, ...]:
         """The tasks that ``source`` trains in this run."""

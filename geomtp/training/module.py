@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from geomtp.model import MultiTaskModel
+from geomtp.training.balance import UncertaintyBalance
 from geomtp.training.configs import Training
 from geomtp.training.optimiser import ClipsGradients, adamw, learning_rate_factor, parameter_groups
 from geomtp.types import Batch
@@ -26,10 +27,19 @@ class NonFiniteLossError(ValueError):
 class MultiTaskTraining(ClipsGradients):
     """Trains a MultiTaskModel on {source: batch}."""
 
-    def __init__(self, model: MultiTaskModel, config: Training, batch_folder: Path) -> None:
-        """``batch_folder``: where a batch with a non-finite loss is saved."""
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        config: Training,
+        batch_folder: Path,
+        balance: UncertaintyBalance | None = None,
+    ) -> None:
+        """``batch_folder``: where a batch with a non-finite loss is saved.
+
+        ``balance``: weights of the losses that are learned with the model.
+        """
         super().__init__()
-        self.model = model
+        self.model, self.balance = model, balance
         if config.freeze_encoder:
             model.encoder.requires_grad_(False)
         self.config = config
@@ -74,12 +84,16 @@ class MultiTaskTraining(ClipsGradients):
 
     def training_step(self, batches: Mapping[str, Batch], batch_idx: int) -> Tensor:
         """The sum of all losses of all tasks and sources."""
-        total, losses = self.model.total_loss(batches, self.config.loss_weights)
+        log_variances = None if self.balance is None else self.balance.log_variances
+        total, losses = self.model.total_loss(batches, self.config.loss_weights, log_variances)
         if not torch.isfinite(total):
             self._stop(batches, losses)
         rate = self.lr_schedulers().get_last_lr()[-1]  # type: ignore[union-attr]
         logged = {f"loss/{name}": value for name, value in losses.items()}
         self.log_dict(logged | {"loss/total": total.detach(), "lr": rate}, batch_size=1)
+        if self.balance is not None:
+            factors = {f"balance/{name}": f for name, f in self.balance.factors().items()}
+            self.log_dict(factors, batch_size=1)
         by_task = {
             task: torch.stack([v for name, v in losses.items() if name.startswith(task)]).sum()
             for task in self.model.decoders
@@ -110,7 +124,7 @@ class MultiTaskTraining(ClipsGradients):
         """AdamW, warm-up and cosine by step."""
         config = self.config
         groups = parameter_groups(
-            self.model,
+            self,
             self.model.encoder,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,

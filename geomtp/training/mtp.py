@@ -9,10 +9,12 @@ from collections.abc import Mapping
 import torch
 
 from geomtp.data.dataset import StoreDataset
-from geomtp.data.mixing import batch_shares
+from geomtp.data.mixing import StepSampler, batch_shares, train_loader
 from geomtp.labels import DoubtRule, LabelStore
 from geomtp.model import ModelConfig, build_model
+from geomtp.training.balance import UncertaintyBalance
 from geomtp.training.configs import PretrainMTP
+from geomtp.training.conflicts import ConflictLog
 from geomtp.training.run import (
     MAY_DIFFER,
     RunData,
@@ -58,7 +60,21 @@ def pretrain_mtp(config: PretrainMTP, say: Say = print) -> RunResult:
         ),
         reference_label_padding=config.reference_label_padding,
     )
-    return train(config, folder, model, data, say)
+    balance = UncertaintyBalance.of(model) if config.balance == "uncertainty" else None
+    also = [_conflict_log(config, data, folder)] if config.conflicts_every else []
+    return train(config, folder, model, data, say, balance, also)
+
+
+def _conflict_log(config: PretrainMTP, data: RunData, folder: RunFolder) -> ConflictLog:
+    """Measures conflicts on views that are drawn apart from those of the training."""
+    sampler = StepSampler(
+        {name: len(dataset) for name, dataset in data.training.items()},
+        data.shares,
+        config.conflict_batches,
+        seed=config.seed + 1,
+    )
+    steps = train_loader(data.training, sampler, size_px=config.image_size, workers=0)
+    return ConflictLog(steps, folder, config.conflicts_every, config.seed)
 
 
 def _model_config(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> ModelConfig:

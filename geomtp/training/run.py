@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from lightning.pytorch import Callback
 
 from geomtp.data.dataset import StoreDataset
 from geomtp.encoders.efficientnet_lite import imagenet_file
 from geomtp.encoders.weights import load_encoder_weights
 from geomtp.model import MultiTaskModel
+from geomtp.training.balance import UncertaintyBalance
 from geomtp.training.configs import Training
 from geomtp.training.curves import draw_curves, read_metrics
 from geomtp.training.interruption import StopBetweenSteps
@@ -71,11 +74,20 @@ def load_start_weights(model: MultiTaskModel, config: Training, say: Say) -> Non
 
 
 def train(
-    config: Training, folder: RunFolder, model: MultiTaskModel, data: RunData, say: Say
+    config: Training,
+    folder: RunFolder,
+    model: MultiTaskModel,
+    data: RunData,
+    say: Say,
+    balance: UncertaintyBalance | None = None,
+    also: Sequence[Callback] = (),
 ) -> RunResult:
-    """Train ``model``, validate it and write the run's files into ``folder``, which is open."""
+    """Train ``model``, validate it and write the run's files into ``folder``, which is open.
+
+    ``balance``: learned weights of the losses; ``also``: what else is done between the steps.
+    """
     start_step = last_step(folder) if config.resume else 0
-    module = MultiTaskTraining(model, config, folder.path)
+    module = MultiTaskTraining(model, config, folder.path, balance)
     validation = Validation(
         ValidationSet(data.held_out, config.workers, config.validation_limit),
         folder,
@@ -88,6 +100,7 @@ def train(
         interruption,
         StepProgress(config.steps, say),
         validation,
+        *also,
         SaveLast(folder, config.checkpoint_every),
     ]
     trainer = trainer_of(config, folder, callbacks, steps=config.steps, start_step=start_step)
@@ -132,7 +145,7 @@ def headline_metrics(folder: RunFolder) -> dict[str, list[tuple[int, float]]]:
     return {
         name: points
         for name, points in metrics.items()
-        if not name.startswith("val/") or name.endswith(HEADLINES)
+        if name.endswith(HEADLINES) or not name.startswith(("val/", "gradient/"))
     }
 
 

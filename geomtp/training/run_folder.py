@@ -108,7 +108,7 @@ class RunFolder:
             if not self.last.is_file():
                 raise FileNotFoundError(f"nothing to resume: {self.last} does not exist")
             before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            now = _plain(settings)
+            now = plain(settings)
             differ = [
                 f"{name} (was {before.get(name)!r}, now {value!r})"
                 for name, value in now.items()
@@ -125,19 +125,19 @@ class RunFolder:
                 f"or choose another --out"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(_plain(settings), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True)
         with replacing(self.config) as part:
             part.write_text(text, encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Dataclasses, paths and tuples as what YAML holds."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return str(value) if isinstance(value, os.PathLike) else value
 
 

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from geomtp.recipes.filling import fill, finetune_recipes, recipe_names, recipe_text, recipe_title
+from geomtp.recipes.filling import (
+    fill,
+    fill_values,
+    finetune_recipes,
+    recipe_names,
+    recipe_text,
+    recipe_title,
+)
+from geomtp.study.settings import StudyStages
 from geomtp.training.configs import PretrainMTP, SourceRun
 from geomtp.training.mae_config import PretrainMAE
 
@@ -14,7 +22,8 @@ def filled(*words):
 
 
 MAE_RECIPES = [name for name in recipe_names() if name.startswith("mae")]
-MTP_RECIPES = sorted(set(recipe_names()) - {*MAE_RECIPES, *finetune_recipes()})
+STUDY_RECIPES = [name for name in recipe_names() if name.startswith("study")]
+MTP_RECIPES = sorted(set(recipe_names()) - {*MAE_RECIPES, *STUDY_RECIPES, *finetune_recipes()})
 
 
 @pytest.mark.parametrize("name", MTP_RECIPES)
@@ -35,6 +44,30 @@ def test_every_recipe_of_masked_autoencoding_fills_the_settings(name):
     assert (config.out, config.in_channels, config.resume) == (Path("runs/mae"), 4, True)
     assert fill(PretrainMAE, ["--data=a", "b"], "x").data == (Path("a"), Path("b"))
     assert len(recipe_title(name)) > 20
+
+
+@pytest.mark.parametrize("name", STUDY_RECIPES)
+def test_every_recipe_of_a_study_fills_the_settings(name):
+    study = fill(StudyStages, ["--config", name], "geomtp study stages")
+    assert study.chosen_ladders()
+    assert (study.data, study.out) == (None, Path("runs/study"))  # no paths in recipes
+    assert len(recipe_title(name)) > 20
+
+
+def test_values_fill_settings_as_a_recipe_does():
+    values = {"steps": 3, "sources": {"town": None, "a": {"tasks": ["rotated"]}}}
+    config = fill_values(PretrainMTP, values, "demo", "stage 'mtp'")
+    assert config.sources == {"town": SourceRun(), "a": SourceRun(tasks=("rotated",))}
+    assert (config.steps, config.batch_size) == (3, 3)
+    assert config.encoder == "tf_efficientnet_lite0"  # of the recipe
+    for wrong, message in (
+        ({"stpes": 3}, "stage 'mtp': unknown field 'stpes'; did you mean 'steps'?"),
+        ({"steps": "three"}, "stage 'mtp': Parser key \"steps\""),
+        ({"steps": 0}, "stage 'mtp': steps must be at least 1, found 0"),
+    ):
+        with pytest.raises(ValueError) as error:
+            fill_values(PretrainMTP, {**values, **wrong}, None, "stage 'mtp'")
+        assert message in str(error.value)
 
 
 def test_mae_has_the_settings_of_the_paper():

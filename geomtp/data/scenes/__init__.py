@@ -4,7 +4,7 @@ from geomtp.data.scenes.chips import SCENE_CLASSES, chips
 from geomtp.data.scenes.embedded import EMBEDDED, EmbeddedSource
 from geomtp.data.scenes.pairs import ChangePair, change_pair
 from geomtp.data.scenes.scene import CLASSES, KINDS, Scene, draw_scene, large_scene
-from geomtp.data.scenes.stores import build_chips, labels_of_scene
+from geomtp.data.scenes.stores import build_chips, build_pairs, labels_of_scene
 
 __all__ = [
     "CLASSES",
@@ -15,6 +15,7 @@ __all__ = [
     "EmbeddedSource",
     "Scene",
     "build_chips",
+    "build_pairs",
     "change_pair",
     "chips",
     "draw_scene",

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geomtp.data.scenes.chips import CHIP_GSD_M, SCENE_CLASSES, chip
-from geomtp.data.scenes.scene import Scene
+from geomtp.data.scenes.pairs import change_pair
+from geomtp.data.scenes.scene import GSD_M, Scene
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.run_lengths import rle_of_part
 from geomtp.labels.store import LabelStore, write_store
@@ -72,6 +73,47 @@ def build_chips(
         mean=(102.4, 105.9, 91.1),
         std=(40.0, 34.4, 38.5),
         gsd_m=CHIP_GSD_M,
+        licence="MIT",
+    )
+    return write_store(out, rows, info)
+
+
+def build_pairs(
+    out: Path, *, train: int = 120, val: int = 30, size_px: int = 128, seed: int = 0
+) -> LabelStore:
+    """Draw towns on two dates and write their store ``out`` (``image_after``, ``change``)."""
+    folder = Path(out) / "images"
+    for name in ("before", "after", "change"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    rows = []
+    for split, count, offset in (("train", train, 0), ("val", val, 500_000)):
+        for i in range(count):
+            pair, file = (
+                change_pair("town", size_px, seed * 1_000_000 + offset + i),
+                f"{split}-{i:05d}.png",
+            )
+            pictures = {
+                "before": pair.before,
+                "after": pair.after,
+                "change": pair.change.astype(np.uint8),
+            }
+            for name, picture in pictures.items():
+                Image.fromarray(picture).save(folder / name / file, compress_level=1)
+            labels = ImageLabels(
+                f"before/{file}",
+                (size_px, size_px),
+                split,
+                image_after=f"after/{file}",
+                change=f"change/{file}",
+            )
+            rows.append(labels)
+    info = StoreInfo(
+        source="embedded_pairs",
+        classes=ClassMap(("changed",)),
+        image_root=folder,
+        mean=(105.9, 106.2, 92.7),
+        std=(33.2, 28.1, 31.1),
+        gsd_m=GSD_M,
         licence="MIT",
     )
     return write_store(out, rows, info)

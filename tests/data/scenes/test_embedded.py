@@ -4,8 +4,17 @@ import dataclasses
 
 import numpy as np
 import torch
+from PIL import Image
 
-from geomtp.data.scenes import EMBEDDED, SCENE_CLASSES, build_chips, draw_scene, labels_of_scene
+from geomtp.data.scenes import (
+    EMBEDDED,
+    SCENE_CLASSES,
+    build_chips,
+    build_pairs,
+    change_pair,
+    draw_scene,
+    labels_of_scene,
+)
 from geomtp.data.scenes.scene import GSD_M
 from geomtp.geometry import decode_rle, mask_boxes
 from geomtp.labels import LabelStore, semantic_map
@@ -64,6 +73,19 @@ def test_class_lists_share_some_names_and_not_others():
     names = [set(source.classes.names) for source in EMBEDDED.values()]
     assert set.intersection(*names) == {"building", "vehicle"}
     assert all(own - set.union(*(n for n in names if n is not own)) for own in names)
+
+
+def test_pair_store_has_two_dates_and_what_changed(tmp_path):
+    store = build_pairs(tmp_path, train=3, val=2, size_px=64)
+    assert [row.split for row in store] == ["train"] * 3 + ["val"] * 2
+    pair = change_pair("town", 64, 500_001)  # the second one of validation
+    row = store[4]
+    assert row.image_after is not None
+    for name, expected in (
+        (row.image, pair.before), (row.image_after, pair.after), (row.change, pair.change),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(np.asarray(Image.open(store.image_root / name)), expected)
+    assert (store.classes.names, row.semantic, row.boxes) == (("changed",), None, None)
 
 
 def test_chip_store_has_scene_classes_only(tmp_path):

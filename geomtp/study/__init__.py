@@ -1,0 +1,1 @@
+"""Studies: many runs whose results are compared, kept and written up."""
