@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from geomtp.checkpoints import read_weights
-from geomtp.cli import EXPORT_FORMATS, LABEL_FORMATS, LABEL_SEGMENTERS, main
+from geomtp.cli import main
+from geomtp.commands.labels import EXPORT_FORMATS, LABEL_FORMATS, LABEL_SEGMENTERS
 from geomtp.encoders.presets import create_encoder
 from geomtp.labels import READERS, LabelStore
 from geomtp.labels.create_segmenter import SEGMENTER_NAMES
