@@ -98,12 +98,15 @@ def conflict_picture(measurements: Sequence[Mapping[str, Any]]) -> bytes:
     axes = figure.add_subplot(1, 4, 3)
     _dress(axes, "cosine by step")
     axes.axhline(0, color=_GREY, linewidth=1)
-    curves = [{**each.tasks.pairs(), **each.sources.pairs()} for each in found]
-    for name, colour in zip(curves[-1], _cycled(len(curves[-1])), strict=True):
-        axes.plot(steps, [c.get(name, math.nan) for c in curves], color=colour, marker="o",
-                  markersize=3, label=name)  # fmt: skip
-    if curves[-1]:
-        axes.legend(fontsize=6, frameon=False)
+    for number, name in enumerate(last.sources.pairs()):
+        curve = [each.sources.pairs().get(name, math.nan) for each in found]
+        label = "" if number else "two sources"
+        axes.plot(steps, curve, color=_GREY, linewidth=0.8, label=label)
+    for name, colour in zip(last.tasks.pairs(), _cycled(len(last.tasks.pairs())), strict=True):
+        curve = [each.tasks.pairs().get(name, math.nan) for each in found]
+        axes.plot(steps, curve, color=colour, marker="o", markersize=3, label=name)
+    if len(last.tasks.names) > 1 or len(last.sources.names) > 1:
+        axes.legend(fontsize=7, frameon=False)
     axes = figure.add_subplot(1, 4, 4)
     _dress(axes, "norm of the gradient")
     axes.barh(list(last.norms), list(last.norms.values()), color=_COLOURS[0])
@@ -119,7 +122,7 @@ def _matrix(axes: Axes, agreement: Agreement, title: str) -> None:
         colour = "white" if abs(value) > 0.6 else "black"
         axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
     numbers = range(len(agreement.names))
-    axes.set_xticks(numbers, agreement.names, fontsize=7, rotation=20)
+    axes.set_xticks(numbers, agreement.names, fontsize=7, rotation=40, ha="right")
     axes.set_yticks(numbers, agreement.names, fontsize=7)
 
 
