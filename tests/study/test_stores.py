@@ -100,7 +100,7 @@ def test_images_of_masked_autoencoding(brought, tmp_path):
     [
         (DataSet("gone"), FileNotFoundError, "needs the folder 'gone' below --data"),
         (DataSet("photos"), ValueError, "holds no label store, and 'photos' is none of sota"),
-        (DataSet("photos", "eurosat"), ValueError, "unknown source 'eurosat'; known: sota"),
+        (DataSet("photos", "eurosats"), ValueError, "unknown source 'eurosats'; known: sota"),
     ],
 )
 def test_data_that_cannot_be_had_is_one_sentence(brought, data, error, message):
