@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from geomtp.parallel import mean_over_processes
 from geomtp.types import IGNORE, FeaturePyramid, Predictions, SizeHW, Targets
 
 
@@ -75,7 +76,19 @@ def canvas_hw(pyramid: FeaturePyramid) -> SizeHW:
     return height, width
 
 
-def stacked_maps(maps: Sequence[Tensor | None], size_hw: SizeHW) -> Tensor:
+def pixel_loss(logits: Tensor, maps: Sequence[Tensor | None], size_hw: SizeHW) -> Tensor:
+    """Cross-entropy summed over labelled pixels, divided by all pixels (as the reference).
+
+    ``logits``: (B, K, h, w), enlarged to the label maps, which are those of images padded to
+    ``size_hw``.
+    """
+    labels = _stacked_maps(maps, size_hw).to(logits.device).long()
+    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+    return total / mean_over_processes(total.new_tensor(float(labels.numel())))
+
+
+def _stacked_maps(maps: Sequence[Tensor | None], size_hw: SizeHW) -> Tensor:
     """Label maps as (B, H, W), unlabelled images all ``IGNORE``.
 
     Maps of one size are stacked as they are, even where that size isn't the canvas's: the logits

@@ -15,10 +15,9 @@ from geomtp.decoders.decoder import (
     canvas_hw,
     check_source,
     maps_of_images,
-    stacked_maps,
+    pixel_loss,
 )
-from geomtp.parallel import mean_over_processes
-from geomtp.types import IGNORE, FeaturePyramid, Predictions, SizeHW, Targets
+from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
 
 CHANNELS = (512, 256, 128, 64)
 """Widths of the four blocks of the reference."""
@@ -66,13 +65,9 @@ class SiameseUNet(Decoder):
         image_sizes_hw: Sequence[SizeHW],
         source: str,
     ) -> dict[str, Tensor]:
-        """Cross-entropy summed over labelled pixels, divided by all pixels (as the reference)."""
-        logits = self.logits(pyramid, source)
-        labels = stacked_maps([target.change for target in targets], canvas_hw(pyramid))
-        labels = labels.to(logits.device).long()
-        logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
-        total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-        return {"pixel": total / mean_over_processes(total.new_tensor(float(labels.numel())))}
+        """``pixel``: see ``pixel_loss``."""
+        maps = [target.change for target in targets]
+        return {"pixel": pixel_loss(self.logits(pyramid, source), maps, canvas_hw(pyramid))}
 
     def predict(
         self,

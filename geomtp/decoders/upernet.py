@@ -15,12 +15,11 @@ from geomtp.decoders.decoder import (
     canvas_hw,
     check_source,
     maps_of_images,
-    stacked_maps,
+    pixel_loss,
 )
 from geomtp.decoders.fpn import conv_for_relu
 from geomtp.decoders.source_statistics import SourceStatistics
-from geomtp.parallel import mean_over_processes
-from geomtp.types import IGNORE, FeaturePyramid, Predictions, SizeHW, Targets
+from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
 
 POOL_SIZES = (1, 2, 3, 6)
 
@@ -75,13 +74,9 @@ class UperNet(Decoder):
         image_sizes_hw: Sequence[SizeHW],
         source: str,
     ) -> dict[str, Tensor]:
-        """Cross-entropy summed over labelled pixels, divided by all pixels (as the reference)."""
-        logits = self.logits(pyramid, source)
-        labels = stacked_maps([target.semantic for target in targets], canvas_hw(pyramid))
-        labels = labels.to(logits.device).long()
-        logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
-        total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-        return {"pixel": total / mean_over_processes(total.new_tensor(float(labels.numel())))}
+        """``pixel``: see ``pixel_loss``."""
+        maps = [target.semantic for target in targets]
+        return {"pixel": pixel_loss(self.logits(pyramid, source), maps, canvas_hw(pyramid))}
 
     def predict(
         self,
