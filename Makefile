@@ -17,7 +17,7 @@ setup: .venv/ready ## make the virtual environment .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet -e ".[dev,imagenet,sam,grabcut]"
+	$(BIN)/python -m pip install --quiet -e ".[dev,imagenet,sam,grabcut,lora]"
 	touch .venv/ready
 
 demo: .venv/ready ## draw scenes, pretrain a small model on them, show what it learned
