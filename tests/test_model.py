@@ -89,7 +89,7 @@ def golden_batch(case, name, per_set, canvas):
 @pytest.mark.parametrize(
     ("name", "size", "per_set", "bn_train"),
     [
-        ("full_vit_b_rvsa_224_calm", 224, 1, False),
+        pytest.param("full_vit_b_rvsa_224_calm", 224, 1, False, marks=pytest.mark.slow),
         pytest.param("full_vit_b_rvsa_224", 224, 1, False, marks=pytest.mark.slow),
         ("full_vit_b_rvsa_128_bn_train", 128, 2, True),
     ],
