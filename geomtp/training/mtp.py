@@ -36,30 +36,17 @@ def pretrain_mtp(config: PretrainMTP, say: Say = print) -> RunResult:
     silence_known_warnings()
     folder = RunFolder(config.out)
     names = list(config.sources)
-    if is_first_process():
-        folder.open(config, resume=config.resume, may_differ=MAY_DIFFER)
-        build_stores(names, config.data, folder.stores, strict=config.strict, say=say)
-    else:
-        wait_for_stores(names, config.data, folder.stores)
-    stores = open_stores(names, config.data, folder.stores)
-    torch.manual_seed(config.seed)
-    model = build_model(_model_config(config, stores))
-    if not config.resume:
-        load_start_weights(model, config, say)
-    training = datasets(config, stores, "train", training=True)
-    sizes = {name: len(dataset) for name, dataset in training.items()}
-    weights = {name: source.weight for name, source in config.sources.items()}
-    data = RunData(
-        training=training,
-        held_out=datasets(config, stores, config.validation_split, training=False),
-        shares=batch_shares(
-            sizes,
-            config.batch_size,
-            config.mixing,
-            weights if config.mixing == "weights" else None,
-        ),
-        reference_label_padding=config.reference_label_padding,
-    )
+    with folder.opened(config, resume=config.resume, may_differ=MAY_DIFFER):
+        if is_first_process():
+            build_stores(names, config.data, folder.stores, strict=config.strict, say=say)
+        else:
+            wait_for_stores(names, config.data, folder.stores)
+        stores = open_stores(names, config.data, folder.stores)
+        torch.manual_seed(config.seed)
+        model = build_model(_model_config(config, stores))
+        if not config.resume:
+            load_start_weights(model, config, say)
+        data = _data(config, stores)
     balance = UncertaintyBalance.of(model) if config.balance == "uncertainty" else None
     also = [_conflict_log(config, data, folder)] if config.conflicts_every else []
     return train(config, folder, model, data, say, balance, also)
@@ -75,6 +62,21 @@ def _conflict_log(config: PretrainMTP, data: RunData, folder: RunFolder) -> Conf
     )
     steps = train_loader(data.training, sampler, size_px=config.image_size, workers=0)
     return ConflictLog(steps, folder, config.conflicts_every, config.seed)
+
+
+def _data(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> RunData:
+    training = datasets(config, stores, "train", training=True)
+    sizes = {name: len(dataset) for name, dataset in training.items()}
+    weights = {name: source.weight for name, source in config.sources.items()}
+    mixing = config.mixing
+    return RunData(
+        training=training,
+        held_out=datasets(config, stores, config.validation_split, training=False),
+        shares=batch_shares(
+            sizes, config.batch_size, mixing, weights if mixing == "weights" else None
+        ),
+        reference_label_padding=config.reference_label_padding,
+    )
 
 
 def _model_config(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> ModelConfig:

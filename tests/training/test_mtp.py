@@ -163,6 +163,14 @@ def test_unknown_sources_and_missing_data_are_one_sentence(data, tmp_path):
         pretrain_mtp(no_data, silent)
 
 
+def test_a_run_that_fails_before_its_first_step_can_be_begun_again(data, tmp_path):
+    wrong = small_config(data, tmp_path / "run", weights=str(tmp_path / "missing.safetensors"))
+    with pytest.raises(FileNotFoundError, match="missing"):
+        pretrain_mtp(wrong, silent)
+    right = small_config(data, tmp_path / "run", steps=1, tasks=("semantic",), pictures=0)
+    assert pretrain_mtp(right, silent).steps == 1
+
+
 def test_any_subset_of_tasks(data, tmp_path):
     config = small_config(data, tmp_path / "run", steps=1, tasks=("semantic",), pictures=0)
     result = pretrain_mtp(config, silent)
