@@ -1,6 +1,6 @@
 """Weights in files: our own, foreign ones, and official weights in and out of our modules."""
 
-from geomtp.checkpoints.files import read_weights, replacing, save_weights
+from geomtp.checkpoints.files import read_weights, replacing, save_weights, sha256_of
 from geomtp.checkpoints.foreign import read_foreign
 from geomtp.checkpoints.official import (
     FitsOfficialTensors,
@@ -27,4 +27,5 @@ __all__ = [
     "resize_position_table",
     "resize_relative_table",
     "save_weights",
+    "sha256_of",
 ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from geomtp.checkpoints import sha256_of
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.data.transforms import EvalTransform
@@ -25,14 +25,13 @@ from geomtp.evaluation.evaluated_data import (
 from geomtp.evaluation.looking import look_at
 from geomtp.evaluation.prediction_maps import MapFolder
 from geomtp.evaluation.protocol import Protocol
-from geomtp.evaluation.result_files import Report, sha256_of, software
+from geomtp.evaluation.result_files import Report, software
 from geomtp.evaluation.submissions import required_task, submission_of
 from geomtp.evaluation.worst_cases import WorstCases
 from geomtp.labels import LabelStore
 from geomtp.metrics.source_scores import SourceScores
 from geomtp.model import MultiTaskModel, SourceConfig, load
-
-Say = Callable[[str], None]
+from geomtp.training.stores import Say
 
 _SAID_EVERY_S = 15.0
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from geomtp import __version__
 from geomtp.checkpoints import replacing
-from geomtp.study.claims import forget_claims, is_claimed
+from geomtp.study.claims import forget_claims
 from geomtp.study.fingerprints import settings_hash
 from geomtp.training.configs import FineTune, PretrainMTP
 from geomtp.training.mae import MAY_DIFFER as MAE_MAY_DIFFER
 from geomtp.training.mae_config import PretrainMAE
 from geomtp.training.run import MAY_DIFFER
+from geomtp.training.run_folder import plain
 
 NO_RESULT_CHANGES = {*MAY_DIFFER, *MAE_MAY_DIFFER, "validation_data", "weights"}
 """Settings that are not part of a key: where things lie, and what only shows a run. The content of
@@ -70,10 +71,6 @@ class Cell:
         """Why it failed; None where it did not."""
         content = _read(self.path / "failed.json")
         return None if content is None else str(content["reason"])
-
-    def is_claimed(self) -> bool:
-        """Whether somebody works on it."""
-        return is_claimed(self.path)
 
     def finish(self, result: Result, about: Mapping[str, Any]) -> None:
         """Write the result, and what it is of. Raises OSError when it can't be written."""
@@ -142,7 +139,5 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    from geomtp.training.run_folder import plain
-
     with replacing(path) as part:
         part.write_text(json.dumps(plain(content), indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -16,16 +16,6 @@ from geomtp.labels import ImageLabels, LabelStore
 from geomtp.training.run_folder import plain
 
 _ENDS_BYTES = 64 * 1024
-_AT_ONCE = 1 << 20
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of all of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(_AT_ONCE):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def settings_hash(values: Any) -> str:

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from geomtp.checkpoints import sha256_of
 from geomtp.encoders.efficientnet_lite import imagenet_file
 from geomtp.encoders.weights import ENCODER_NAME
 from geomtp.study.cells import Cell, Result, cell_of
-from geomtp.study.fingerprints import sha256_of
 from geomtp.study.plan import Plan, Run, StageRun, TransferRun
 from geomtp.study.stores import DataSet, StudyData
 from geomtp.training.configs import PretrainMTP

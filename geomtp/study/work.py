@@ -12,15 +12,14 @@ from pathlib import Path
 
 import yaml
 
+from geomtp.checkpoints import sha256_of
 from geomtp.study.cells import Cell, Result, key_content
 from geomtp.study.claims import Claim
-from geomtp.study.fingerprints import sha256_of
 from geomtp.study.ledger import Ledger
 from geomtp.study.plan import Run, StageRun, TransferRun
 from geomtp.training.configs import FineTune, PretrainMTP
 from geomtp.training.conflicts import CONFLICTS_NAME
 from geomtp.training.finetune import finetune
-from geomtp.training.finetune_data import labelled_part, train_share
 from geomtp.training.mae import pretrain_mae
 from geomtp.training.mae_config import PretrainMAE
 from geomtp.training.mtp import pretrain_mtp
@@ -145,15 +144,7 @@ class Worker:
         figures = {} if done.stopped else done.figures
         if not done.stopped and run.figure not in figures:
             raise ValueError(f"there is no figure {run.figure!r}; known: {', '.join(figures)}")
-        store = self.ledger.data.store(run.data)
-        training = train_share(
-            labelled_part(store, "train", config.task),
-            fraction=config.train_fraction,
-            limit=config.train_limit,
-            seed=config.seed,
-        )
-        test = len(labelled_part(store, config.validation_split, config.task))
-        images = {"train": len(training), "test": min(test, config.validation_limit or test)}
+        images = {"train": done.training_images, "test": done.held_out_images}
         return Result(figures=figures, steps=done.steps, images=images), done.stopped
 
 

@@ -66,7 +66,7 @@ def probe(
     if config.pictures:
         with torch.no_grad():
             validation.draw(model, folder, config.pictures)
-    return RunResult(folder, scores, steps=0, stopped=False)
+    return data.result(config, folder, scores, steps=0, stopped=False)
 
 
 def _features_of(

@@ -32,12 +32,17 @@ MAY_DIFFER = {"data", "out", "workers", "resume", "log_every", "accelerator", "p
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended: its folder, its last scores, the steps done, and whether it was stopped."""
+    """How a run ended: its folder, its last scores, the steps done, and whether it was stopped.
+
+    training_images, held_out_images: how many it trained on and is scored on.
+    """
 
     folder: RunFolder
     scores: Scores
     steps: int
     stopped: bool
+    training_images: int
+    held_out_images: int
 
     @property
     def figures(self) -> dict[str, float]:
@@ -62,6 +67,20 @@ class RunData:
     held_out: Mapping[str, StoreDataset]
     shares: Mapping[str, int]
     reference_label_padding: bool = False
+
+    def result(
+        self, config: Training, folder: RunFolder, scores: Scores, steps: int, stopped: bool
+    ) -> RunResult:
+        """What a run on these data came to."""
+        held_out = (len(dataset) for dataset in self.held_out.values())
+        return RunResult(
+            folder,
+            scores,
+            steps,
+            stopped,
+            training_images=sum(len(dataset) for dataset in self.training.values()),
+            held_out_images=sum(min(n, config.validation_limit or n) for n in held_out),
+        )
 
 
 def load_start_weights(model: MultiTaskModel, config: Training, say: Say) -> None:
@@ -111,7 +130,7 @@ def train(
         validation.validate(trainer, module)
     if trainer.is_global_zero:
         draw_curves(headline_metrics(folder), folder.path / "curves.png")
-    return RunResult(folder, validation.scores, trainer.global_step, interruption.stopped)
+    return data.result(config, folder, validation.scores, trainer.global_step, interruption.stopped)
 
 
 def story_of(result: RunResult, command: str) -> str:

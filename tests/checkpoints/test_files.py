@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from geomtp.checkpoints import files
-from geomtp.checkpoints.files import read_weights, replacing, save_weights
+from geomtp.checkpoints.files import read_weights, replacing, save_weights, sha256_of
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "count": torch.tensor(7)}
 INFO = {"name": "tiny", "sizes": [2, 3], "nested": {"lr": 1e-4, "note": "größer"}, "none": None}
@@ -169,3 +169,8 @@ def test_replacing_serves_any_writer(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_known_hash(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea")

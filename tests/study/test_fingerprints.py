@@ -15,7 +15,6 @@ from geomtp.study.fingerprints import (
     folder_state,
     images_fingerprint,
     settings_hash,
-    sha256_of,
     store_fingerprint,
 )
 
@@ -24,11 +23,6 @@ from geomtp.study.fingerprints import (
 def chips(tmp_path):
     build_chips(tmp_path / "chips", train=3, val=2, size_px=32)
     return tmp_path / "chips"
-
-
-def test_a_known_hash(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea")
 
 
 def test_settings_have_one_hash_whatever_their_order():
