@@ -51,7 +51,13 @@ def quick(monkeypatch):
     def finetune(config, say):
         start = "" if config.weights is None else Path(config.weights).read_text()
         value = int(settings_hash([config.seed, config.train_fraction, start])[:4], 16) / 2**16
-        return SimpleNamespace(figures={"scene/accuracy": value}, steps=config.steps, stopped=False)
+        return SimpleNamespace(
+            figures={"scene/accuracy": value},
+            steps=config.steps,
+            stopped=False,
+            training_images=4,
+            held_out_images=4,
+        )
 
     def pretrain_mtp(config, say):
         folder = RunFolder(config.out)
