@@ -37,12 +37,48 @@ class SourceRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class RunSettings:
+    """What every training run needs to know of its folder, its loop and its machines.
+
+    Args:
+        out: folder of the run.
+        activation_checkpointing: compute each block again in the backward pass, to save memory.
+        weight_decay: of AdamW.
+        clip_norm: largest norm of all gradients together; null: they are not clipped.
+        precision: "32", or "bf16" for mixed precision.
+        seed: of all that is drawn at random.
+        workers: processes that load data.
+        devices: devices (or processes) per node.
+        nodes: machines.
+        accelerator: what to compute on.
+        checkpoint_every: steps between checkpoints to resume from.
+        log_every: steps between two rows of the log.
+        skip_bad: leave out images that cannot be read, instead of stopping.
+        resume: go on from the last checkpoint in out.
+    """
+
+    out: Path = Path("runs/training")
+    activation_checkpointing: bool = False
+    weight_decay: float = 0.05
+    clip_norm: float | None = 5.0
+    precision: Literal["32", "bf16"] = "32"
+    seed: int = 2023
+    workers: int = 2
+    devices: int = 1
+    nodes: int = 1
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    checkpoint_every: int = 5_000
+    log_every: int = 10
+    skip_bad: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(RunSettings):
     """What every training of a model with decoders needs; each kind of run adds its own.
 
     Args:
         data: folder of the data.
-        out: folder of the run.
         encoder: name of the encoder.
         weights: what the encoder starts from: a file, "imagenet" where a package carries such
             weights, or nothing (random).
@@ -51,7 +87,6 @@ class Training:
         mean: per channel, subtracted from the images; by default each source's own.
         std: per channel, what the images are divided by; by default each source's own.
         drop_path: probability of skipping a branch of the last block; linear over the blocks.
-        activation_checkpointing: compute each block again in the backward pass, to save memory.
         semantic_channels: width of the semantic decoder.
         detector_channels: width of the feature pyramids of the two detectors.
         fc_channels: width of the fully connected layers of the two detectors.
@@ -70,36 +105,23 @@ class Training:
         evaluation_size: side that images are fitted into for validation; by default their own size.
         steps: optimiser steps.
         learning_rate: at its peak.
-        weight_decay: of AdamW.
         layer_decay: factor of the learning rate from one encoder layer to the one before.
         warmup_steps: steps of linear warm-up before the cosine.
         drops_at: steps at which the learning rate falls to a tenth, in place of the cosine.
-        clip_norm: largest norm of all gradients together; null: they are not clipped.
         loss_weights: factor of a loss by "task", "task/loss" or "task/loss/source".
         ema_decay: keep a moving average of the weights, and validate and export it.
         batch_norm: "train" uses and updates batch statistics; "frozen_encoder" keeps the running
             statistics in the encoder as they are; "frozen" everywhere.
         freeze_encoder: train the decoders alone, on an encoder as it is in use.
-        precision: "32", or "bf16" for mixed precision.
-        seed: of weights, order, views and sampling.
-        workers: processes that load data.
-        devices: devices (or processes) per node.
-        nodes: machines.
-        accelerator: what to compute on.
         validate_every: steps between validations; 0 validates only at the end.
         validate_first: validate before the first step too, to see what was learned.
         validation_limit: most images per source that a validation looks at.
         validation_split: which images a validation looks at.
-        checkpoint_every: steps between checkpoints to resume from.
-        log_every: steps between two rows of the log.
         pictures: images per source drawn beside the truth after each validation.
-        skip_bad: leave out images that cannot be read, instead of stopping.
         strict: stop at the first malformed annotation, instead of leaving it out.
-        resume: go on from the last checkpoint in out.
     """
 
     data: Path | None = None
-    out: Path = Path("runs/training")
     encoder: str = "vit_b_rvsa"
     weights: str | None = None
     image_size: int = 448
@@ -107,7 +129,6 @@ class Training:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     drop_path: float = 0.1
-    activation_checkpointing: bool = False
     semantic_channels: int = 256
     detector_channels: int = 256
     fc_channels: int = 1024
@@ -123,31 +144,19 @@ class Training:
     evaluation_size: int | None = None
     steps: int = 80_000
     learning_rate: float = 6e-5
-    weight_decay: float = 0.05
     layer_decay: float | None = None
     warmup_steps: int = 0
     drops_at: tuple[int, ...] = ()
-    clip_norm: float | None = 5.0
     loss_weights: dict[str, float] = field(default_factory=dict)
     ema_decay: float | None = None
     batch_norm: Literal["train", "frozen_encoder", "frozen"] = "train"
     freeze_encoder: bool = False
-    precision: Literal["32", "bf16"] = "32"
-    seed: int = 2023
-    workers: int = 2
-    devices: int = 1
-    nodes: int = 1
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     validate_every: int = 0
     validate_first: bool = False
     validation_limit: int | None = None
     validation_split: Literal["train", "val", "test"] = "val"
-    checkpoint_every: int = 5_000
-    log_every: int = 10
     pictures: int = 4
-    skip_bad: bool = False
     strict: bool = False
-    resume: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("batch_size", 1), ("image_size", 32), ("log_every", 1)):

@@ -9,38 +9,24 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from geomtp.data.unlabelled import UnlabelledDataset, unlabelled_loader
 from geomtp.mae import MaeConfig, MaskedAutoencoder, Masking, load_mae_weights, mask_by_noise
 from geomtp.mae.patches import visible_count
+from geomtp.training import run
 from geomtp.training.curves import Curve, draw_curves, read_metrics
-from geomtp.training.interruption import StopBetweenSteps
 from geomtp.training.mae_config import PretrainMAE
 from geomtp.training.mae_data import open_images, prepare_images, wait_for_images
-from geomtp.training.module import NonFiniteLossError
-from geomtp.training.optimiser import ClipsGradients, adamw, learning_rate_factor, parameter_groups
-from geomtp.training.progress import StepProgress
+from geomtp.training.module import non_finite_loss
+from geomtp.training.optimiser import ClipsGradients, adamw, parameter_groups, scheduled
 from geomtp.training.reconstructions import Reconstructions
-from geomtp.training.run import silence_known_warnings
-from geomtp.training.run_folder import RunFolder, SaveLast, is_first_process, last_step
+from geomtp.training.run_folder import RunFolder, is_first_process, last_step
 from geomtp.training.stores import Say
-from geomtp.training.trainers import trainer_of
+from geomtp.training.trainers import fit
 from geomtp.types import Batch
 
-MAY_DIFFER = {
-    "data",
-    "validation_data",
-    "out",
-    "workers",
-    "resume",
-    "log_every",
-    "accelerator",
-    "pictures",
-    "draw_every",
-    "checkpoint_every",
-}
+MAY_DIFFER = {*run.MAY_DIFFER, "validation_data", "draw_every", "checkpoint_every"}
 """Settings that a resumed run may change: they do not change its numbers."""
 
 BETAS = (0.9, 0.95)
@@ -60,7 +46,7 @@ def pretrain_mae(config: PretrainMAE, say: Say = print) -> MaeResult:
 
     Raises ValueError, FileNotFoundError or OSError in one sentence for what the user can mend.
     """
-    silence_known_warnings()
+    run.silence_known_warnings()
     folder = RunFolder(config.out)
     torch.manual_seed(config.seed)
     model = _architecture(config).build(
@@ -70,11 +56,12 @@ def pretrain_mae(config: PretrainMAE, say: Say = print) -> MaeResult:
     if config.weights and not config.resume:
         report = load_mae_weights(model, config.weights)
         say(f"weights from {config.weights}: {len(report.used)} tensors")
-    if is_first_process():
-        _open(config, folder, say)
-    else:
-        wait_for_images(folder)
-    training, held_out = open_images(config, folder)
+    with folder.opened(config, resume=config.resume, may_differ=MAY_DIFFER):
+        if is_first_process():
+            prepare_images(config, folder, say)
+        else:
+            wait_for_images(folder)
+        training, held_out = open_images(config, folder)
     start_step = last_step(folder) if config.resume else 0
     steps = config.steps_of(len(training))
     drawing = Reconstructions(
@@ -86,23 +73,22 @@ def pretrain_mae(config: PretrainMAE, say: Say = print) -> MaeResult:
         every=config.draw_every,
         pictures=config.pictures,
     )
-    interruption = StopBetweenSteps()
-    callbacks = [
-        interruption,
-        StepProgress(steps, say),
-        drawing,
-        SaveLast(folder, config.checkpoint_every),
-    ]
-    trainer = trainer_of(config, folder, callbacks, steps=steps, start_step=start_step)
     module = MaskedAutoencoding(model, config, steps, folder.path)
-    data = UnlabelledSteps(config, training, steps, start_step)
-    checkpoint = str(folder.last) if config.resume else None
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    if not interruption.stopped:
+    trainer, stopped = fit(
+        config,
+        folder,
+        module,
+        UnlabelledSteps(config, training, steps, start_step),
+        [drawing],
+        steps=steps,
+        start_step=start_step,
+        say=say,
+    )
+    if not stopped:
         drawing.draw(trainer, module)
     if trainer.is_global_zero:
         draw_curves(_metrics(folder), folder.path / "curves.png")
-    return MaeResult(folder, trainer.global_step, interruption.stopped)
+    return MaeResult(folder, trainer.global_step, stopped)
 
 
 def _architecture(config: PretrainMAE, data: UnlabelledDataset | None = None) -> MaeConfig:
@@ -118,17 +104,6 @@ def _architecture(config: PretrainMAE, data: UnlabelledDataset | None = None) ->
         mean=data.mean if data else None,
         std=data.std if data else None,
     )
-
-
-def _open(config: PretrainMAE, folder: RunFolder, say: Say) -> None:
-    """Open the run folder and prepare its images; data that cannot be used leaves no run behind."""
-    folder.open(config, resume=config.resume, may_differ=MAY_DIFFER)
-    try:
-        prepare_images(config, folder, say)
-    except BaseException:
-        if not config.resume:
-            folder.config.unlink()
-        raise
 
 
 def story_of(result: MaeResult) -> str:
@@ -199,14 +174,8 @@ class MaskedAutoencoding(ClipsGradients):
         return mask_by_noise(own.to(self.device), self.config.mask_ratio)
 
     def _stop(self, batch: Batch) -> None:
-        place = self.batch_folder / f"non_finite_step_{self.global_step}_{self.global_rank}.pt"
-        torch.save(
-            {"step": self.global_step, "images": (batch.image_ids, batch.images.cpu())}, place
-        )
-        raise NonFiniteLossError(
-            f"the loss became NaN or infinite at step {self.global_step}; its images are saved in "
-            f"{place}: look at them, or lower the learning rate and --resume"
-        )
+        images = (batch.image_ids, batch.images.cpu())
+        raise non_finite_loss(self, self.batch_folder, {"images": images})
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, warm-up and cosine by step."""
@@ -216,16 +185,11 @@ class MaskedAutoencoding(ClipsGradients):
             learning_rate=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
         )
-        optimiser = adamw(groups, betas=BETAS)
-        warmup_steps = self.config.warmup_steps_of(self.steps)
-
-        def factor(step: int) -> float:
-            return learning_rate_factor(step, steps=self.steps, warmup_steps=warmup_steps)
-
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": LambdaLR(optimiser, factor), "interval": "step"},
-        }
+        return scheduled(
+            adamw(groups, betas=BETAS),
+            steps=self.steps,
+            warmup_steps=self.config.warmup_steps_of(self.steps),
+        )
 
 
 class UnlabelledSteps(LightningDataModule):

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+from geomtp.training.configs import RunSettings
 
 IMAGES_PER_UNIT = 256
 """Images per step at which the base learning rate holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainMAE:
+class PretrainMAE(RunSettings):
     """Masked autoencoding: an encoder learns from images without labels.
 
     Args:
@@ -22,7 +23,6 @@ class PretrainMAE:
             images.
         validation_data: images like these that are not trained on: their loss is measured, and some
             of them are drawn.
-        out: folder of the run.
         encoder: name of the ViT + RVSA that is to start from the result.
         weights: what to start from: a file of a masked autoencoder, official or ours; by default
             random weights.
@@ -38,27 +38,14 @@ class PretrainMAE:
         crop_area: share of an image's area that a view shows, drawn from this range.
         crop_side_px: draw the side of the views from this range of image pixels instead, for
             scenes much larger than a view.
-        activation_checkpointing: compute each block again in the backward pass, to save memory.
         batch_size: images per step and process.
         epochs: how often each image is seen.
         warmup_epochs: of these, with a rising learning rate.
         steps: optimiser steps, instead of the epochs; the share of the warm-up stays.
         base_learning_rate: for 256 images per step; the learning rate grows with the images of all
             processes in a step.
-        weight_decay: of AdamW.
-        clip_norm: largest norm of all gradients together; by default they are not clipped.
-        precision: "32", or "bf16" for mixed precision.
-        seed: of weights, order, views and masks.
-        workers: processes that load data.
-        devices: devices (or processes) per node.
-        nodes: machines.
-        accelerator: what to compute on.
-        checkpoint_every: steps between checkpoints to resume from.
-        log_every: steps between two rows of the log.
         pictures: images whose reconstruction is drawn.
         draw_every: steps between two drawings; 0 draws at the end only.
-        skip_bad: leave out images that cannot be read, instead of stopping.
-        resume: go on from the last checkpoint in out.
     """
 
     data: tuple[Path, ...] = ()
@@ -77,26 +64,14 @@ class PretrainMAE:
     decoder_heads: int = 16
     crop_area: tuple[float, float] = (0.2, 1.0)
     crop_side_px: tuple[int, int] | None = None
-    activation_checkpointing: bool = False
     batch_size: int = 64
     epochs: float = 1600
     warmup_epochs: float = 40
     steps: int | None = None
     base_learning_rate: float = 1.5e-4
-    weight_decay: float = 0.05
     clip_norm: float | None = None
-    precision: Literal["32", "bf16"] = "32"
-    seed: int = 2023
-    workers: int = 2
-    devices: int = 1
-    nodes: int = 1
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    checkpoint_every: int = 5_000
-    log_every: int = 10
     pictures: int = 4
     draw_every: int = 5_000
-    skip_bad: bool = False
-    resume: bool = False
 
     def __post_init__(self) -> None:
         if not self.data:

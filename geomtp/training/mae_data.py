@@ -12,7 +12,7 @@ from geomtp.data.image_index import ImageIndex, build_index, roots_of
 from geomtp.data.unlabelled import RandomView, UnlabelledDataset, measure_statistics
 from geomtp.training.mae_config import PretrainMAE
 from geomtp.training.run_folder import RunFolder
-from geomtp.training.stores import LONGEST_WAIT_S, Say
+from geomtp.training.stores import LONGEST_WAIT_S, Say, wait_for_file
 
 _TRAINING, _HELD_OUT, _READY = "training", "held_out", "statistics.json"
 
@@ -43,10 +43,8 @@ def wait_for_images(folder: RunFolder) -> None:
     Raises FileNotFoundError when they are still missing after an hour.
     """
     end = time.monotonic() + LONGEST_WAIT_S
-    while not (folder.images / _READY).is_file():
-        if time.monotonic() > end:
-            raise FileNotFoundError(f"the first process did not prepare {folder.images}")
-        time.sleep(1.0)
+    missing = f"the first process did not prepare {folder.images}"
+    wait_for_file(folder.images / _READY, end, missing)
 
 
 def open_images(

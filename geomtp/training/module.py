@@ -7,21 +7,34 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from geomtp.model import MultiTaskModel
 from geomtp.training.balance import UncertaintyBalance
 from geomtp.training.configs import Training
-from geomtp.training.optimiser import ClipsGradients, adamw, learning_rate_factor, parameter_groups
+from geomtp.training.optimiser import ClipsGradients, adamw, parameter_groups, scheduled
 from geomtp.types import Batch
 
 
 class NonFiniteLossError(ValueError):
     """A loss was NaN or infinite; the message says which, and where its batch was saved."""
+
+
+def non_finite_loss(
+    module: LightningModule, folder: Path, saved: Mapping[str, Any], where: str = ""
+) -> NonFiniteLossError:
+    """The error to raise at this step; what is to be ``saved`` of its batch is written first."""
+    step = module.global_step
+    place = folder / f"non_finite_step_{step}_{module.global_rank}.pt"
+    torch.save({"step": step, **saved}, place)
+    return NonFiniteLossError(
+        f"the loss became NaN or infinite at step {step}{where}; its images are saved in {place}: "
+        f"look at them, or lower the learning rate and --resume"
+    )
 
 
 class MultiTaskTraining(ClipsGradients):
@@ -103,15 +116,14 @@ class MultiTaskTraining(ClipsGradients):
 
     def _stop(self, batches: Mapping[str, Batch], losses: Mapping[str, Tensor]) -> None:
         bad = [name for name, value in losses.items() if not torch.isfinite(value)]
-        place = self.batch_folder / f"non_finite_step_{self.global_step}_{self.global_rank}.pt"
         images = {
             source: (batch.image_ids, batch.images.cpu()) for source, batch in batches.items()
         }
-        torch.save({"step": self.global_step, "losses": dict(losses), "images": images}, place)
-        raise NonFiniteLossError(
-            f"the loss became NaN or infinite at step {self.global_step} "
-            f"({', '.join(bad) or 'in the sum'}); its images are saved in {place}: "
-            f"look at them, or lower the learning rate and --resume"
+        raise non_finite_loss(
+            self,
+            self.batch_folder,
+            {"losses": dict(losses), "images": images},
+            f" ({', '.join(bad) or 'in the sum'})",
         )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -130,18 +142,9 @@ class MultiTaskTraining(ClipsGradients):
             weight_decay=config.weight_decay,
             layer_decay=config.layer_decay,
         )
-        optimiser = adamw(groups)
-
-        def factor(step: int) -> float:
-            return learning_rate_factor(
-                step,
-                steps=config.steps,
-                warmup_steps=config.warmup_steps,
-                drops_at=config.drops_at,
-            )
-
-        schedule = LambdaLR(optimiser, factor)
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return scheduled(
+            adamw(groups),
+            steps=config.steps,
+            warmup_steps=config.warmup_steps,
+            drops_at=config.drops_at,
+        )

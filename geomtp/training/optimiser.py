@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from geomtp.encoders.encoder import Encoder
 
@@ -87,6 +89,20 @@ def learning_rate_factor(
         return warm
     progress = (step - warmup_steps) / max(1, steps - warmup_steps)
     return (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def scheduled(
+    optimiser: Optimizer, *, steps: int, warmup_steps: int = 0, drops_at: Sequence[int] = ()
+) -> OptimizerLRScheduler:
+    """``optimiser`` and its ``learning_rate_factor``, step by step, as Lightning takes them."""
+
+    def factor(step: int) -> float:
+        return learning_rate_factor(step, steps=steps, warmup_steps=warmup_steps, drops_at=drops_at)
+
+    return {
+        "optimizer": optimiser,
+        "lr_scheduler": {"scheduler": LambdaLR(optimiser, factor), "interval": "step"},
+    }
 
 
 class ClipsGradients(LightningModule):

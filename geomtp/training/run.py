@@ -17,13 +17,11 @@ from geomtp.model import MultiTaskModel
 from geomtp.training.balance import UncertaintyBalance
 from geomtp.training.configs import Training
 from geomtp.training.curves import draw_curves, read_metrics
-from geomtp.training.interruption import StopBetweenSteps
 from geomtp.training.module import MultiTaskTraining
-from geomtp.training.progress import StepProgress
 from geomtp.training.run_data import StepData
-from geomtp.training.run_folder import RunFolder, SaveLast, last_step
+from geomtp.training.run_folder import RunFolder, last_step
 from geomtp.training.stores import Say
-from geomtp.training.trainers import trainer_of
+from geomtp.training.trainers import fit
 from geomtp.training.validation import HEADLINES, Scores, Validation, ValidationSet
 
 MAY_DIFFER = {"data", "out", "workers", "resume", "log_every", "accelerator", "pictures"}
@@ -114,23 +112,21 @@ def train(
         pictures=config.pictures,
         first=config.validate_first,
     )
-    interruption = StopBetweenSteps()
-    callbacks = [
-        interruption,
-        StepProgress(config.steps, say),
-        validation,
-        *also,
-        SaveLast(folder, config.checkpoint_every),
-    ]
-    trainer = trainer_of(config, folder, callbacks, steps=config.steps, start_step=start_step)
-    steps = StepData(config, data.training, data.shares, start_step, data.reference_label_padding)
-    checkpoint = str(folder.last) if config.resume else None
-    trainer.fit(module, datamodule=steps, ckpt_path=checkpoint, weights_only=True)
-    if not interruption.stopped:
+    trainer, stopped = fit(
+        config,
+        folder,
+        module,
+        StepData(config, data.training, data.shares, start_step, data.reference_label_padding),
+        [validation, *also],
+        steps=config.steps,
+        start_step=start_step,
+        say=say,
+    )
+    if not stopped:
         validation.validate(trainer, module)
     if trainer.is_global_zero:
         draw_curves(headline_metrics(folder), folder.path / "curves.png")
-    return data.result(config, folder, validation.scores, trainer.global_step, interruption.stopped)
+    return data.result(config, folder, validation.scores, trainer.global_step, stopped)
 
 
 def story_of(result: RunResult, command: str) -> str:

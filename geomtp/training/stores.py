@@ -65,9 +65,17 @@ def wait_for_store(place: Path, end: float) -> None:
 
     Raises FileNotFoundError when there is none at ``end`` (``time.monotonic``).
     """
-    while not (place / INFO_NAME).is_file():
+    wait_for_file(place / INFO_NAME, end, f"the first process did not make the store {place}")
+
+
+def wait_for_file(path: Path, end: float, missing: str) -> None:
+    """Return when ``path`` is there.
+
+    Raises FileNotFoundError, saying ``missing``, when it is not at ``end`` (``time.monotonic``).
+    """
+    while not path.is_file():
         if time.monotonic() > end:
-            raise FileNotFoundError(f"the first process did not make the store {place}")
+            raise FileNotFoundError(missing)
         time.sleep(1.0)
 
 

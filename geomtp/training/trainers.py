@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from geomtp.training.run_folder import AtomicCheckpointIO, MetricsCsv, RunFolder
+from geomtp.training.configs import RunSettings
+from geomtp.training.interruption import StopBetweenSteps
+from geomtp.training.progress import StepProgress
+from geomtp.training.run_folder import AtomicCheckpointIO, MetricsCsv, RunFolder, SaveLast
+from geomtp.training.stores import Say
 
 
-class TrainerSettings(Protocol):
-    """The settings of a run that concern its loop."""
+def fit(
+    config: RunSettings,
+    folder: RunFolder,
+    module: LightningModule,
+    data: LightningDataModule,
+    callbacks: Sequence[Callback],
+    *,
+    steps: int,
+    start_step: int,
+    say: Say,
+) -> tuple[Trainer, bool]:
+    """Train ``module`` for ``steps``; the loop, and whether the user stopped it before its end.
 
-    @property
-    def accelerator(self) -> str: ...  # noqa: D102
-
-    @property
-    def devices(self) -> int: ...  # noqa: D102
-
-    @property
-    def nodes(self) -> int: ...  # noqa: D102
-
-    @property
-    def precision(self) -> str: ...  # noqa: D102
-
-    @property
-    def clip_norm(self) -> float | None: ...  # noqa: D102
-
-    @property
-    def log_every(self) -> int: ...  # noqa: D102
+    Every training can be stopped between steps, tells of its progress and leaves checkpoints; a
+    resumed one (``start_step``) goes on from the last. ``callbacks``: what else is done.
+    """
+    interruption = StopBetweenSteps()
+    trainer = trainer_of(
+        config,
+        folder,
+        [
+            interruption,
+            StepProgress(steps, say),
+            *callbacks,
+            SaveLast(folder, config.checkpoint_every),
+        ],
+        steps=steps,
+        start_step=start_step,
+    )
+    checkpoint = str(folder.last) if config.resume else None
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    return trainer, interruption.stopped
 
 
 def trainer_of(
-    config: TrainerSettings,
+    config: RunSettings,
     folder: RunFolder,
     callbacks: Sequence[Callback],
     *,
