@@ -23,15 +23,13 @@ def pretrain(words: Sequence[str]) -> int:
 
 def pretrain_mae(words: Sequence[str]) -> int:
     """Masked autoencoding of images without labels."""
-    from geomtp.recipes.filling import fill, parser_of
+    from geomtp.recipes.filling import fill_or_help
     from geomtp.training.mae_config import PretrainMAE
 
-    program = "geomtp pretrain mae"
-    if {"-h", "--help"} & set(words):
-        parser_of(PretrainMAE, program).print_help()
-        print("\nexample: geomtp pretrain mae --config mae_small --data IMAGES --out runs/mae")
+    example = "example: geomtp pretrain mae --config mae_small --data IMAGES --out runs/mae"
+    config = fill_or_help(PretrainMAE, words, "geomtp pretrain mae", example)
+    if config is None:
         return 0
-    config = fill(PretrainMAE, words, program)
     from geomtp.training import mae
 
     result = mae.pretrain_mae(config)
@@ -41,15 +39,14 @@ def pretrain_mae(words: Sequence[str]) -> int:
 
 def pretrain_mtp(words: Sequence[str]) -> int:
     """Multi-task pretraining on labelled sources."""
-    from geomtp.recipes.filling import fill, parser_of
+    from geomtp.recipes.filling import fill_or_help
     from geomtp.training.configs import PretrainMTP
 
     program = "geomtp pretrain mtp"
-    if {"-h", "--help"} & set(words):
-        parser_of(PretrainMTP, program).print_help()
-        print("\nexample: geomtp pretrain mtp --config real_small --data DATA --out runs/first")
+    example = f"example: {program} --config real_small --data DATA --out runs/first"
+    config = fill_or_help(PretrainMTP, words, program, example)
+    if config is None:
         return 0
-    config = fill(PretrainMTP, words, program)
     from geomtp.training import mtp
     from geomtp.training.run import story_of
 

@@ -23,15 +23,14 @@ def study(words: Sequence[str]) -> int:
 
 def study_stages(words: Sequence[str]) -> int:
     """Encoders prepared in stages, fine-tuned on shares of the labels, compared."""
-    from geomtp.recipes.filling import fill, parser_of
+    from geomtp.recipes.filling import fill_or_help
     from geomtp.study.settings import StudyStages
 
     program = "geomtp study stages"
-    if {"-h", "--help"} & set(words):
-        parser_of(StudyStages, program).print_help()
-        print("\nexample: geomtp study stages --config study_small --data DATA --out studies/small")
+    example = f"example: {program} --config study_small --data DATA --out studies/small"
+    config = fill_or_help(StudyStages, words, program, example)
+    if config is None:
         return 0
-    config = fill(StudyStages, words, program)
     from geomtp.study.alone import leave_launcher
 
     leave_launcher()  # before Lightning is imported, which counts processes

@@ -95,6 +95,20 @@ def fill(kind: type[Settings], arguments: Sequence[str], program: str) -> Settin
     return kind(**{name: filled[name] for name in names})
 
 
+def fill_or_help(
+    kind: type[Settings], words: Sequence[str], program: str, examples: str
+) -> Settings | None:
+    """What ``fill`` makes of the words of a command; None where they ask for help.
+
+    The help is printed then, and ``examples`` below it. Raises as ``fill``.
+    """
+    if {"-h", "--help"} & set(words):
+        parser_of(kind, program).print_help()
+        print(f"\n{examples}")
+        return None
+    return fill(kind, words, program)
+
+
 def fill_values(
     kind: type[Settings], values: Mapping[str, Any], recipe: str | None, place: str
 ) -> Settings:
