@@ -7,7 +7,6 @@ format allows it, read.
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -28,7 +27,13 @@ from geomtp.data.photometric import (
 )
 from geomtp.data.rand_augment import erased, picture_of, rand_augment
 from geomtp.data.turning import Turning, turned_pixels, turned_targets
-from geomtp.data.views import ViewParameters, change_view, read_view, semantic_view
+from geomtp.data.views import (
+    ViewParameters,
+    change_view,
+    read_view,
+    semantic_view,
+    sides_of_share,
+)
 from geomtp.geometry import decode_rle
 from geomtp.geometry.rotated_boxes import Direction
 from geomtp.labels import ImageLabels, StoreInfo, change_map, semantic_map
@@ -37,7 +42,6 @@ from geomtp.types import IGNORE, SizeHW, Targets
 
 _FLIPS: tuple[Direction | None, ...] = ("horizontal", "vertical", "diagonal", None)
 _LEVEL_FLIPS: tuple[Direction | None, ...] = ("horizontal", None)
-_LOG_RATIO = math.log(4 / 3)  # of the widths to the heights of views of an area
 _MOST_VIEWS = 10  # drawn of one image in search of one with objects
 _STD_OF_BYTES = 57.0  # usual standard deviation of 8-bit photographs, in grey levels
 
@@ -234,14 +238,8 @@ class TrainTransform(Transform):
         rng: np.random.Generator,
     ) -> ViewParameters:
         """A part of the image of an area and a ratio drawn at random, ``size_px`` a side."""
-        height = width = min(image_hw)  # where ten draws do not fit into a narrow image
-        for _ in range(_MOST_VIEWS):
-            area = image_hw[0] * image_hw[1] * rng.uniform(*area_range)
-            ratio = math.exp(rng.uniform(-_LOG_RATIO, _LOG_RATIO))
-            sides = (round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio)))
-            if 0 < sides[0] <= image_hw[0] and 0 < sides[1] <= image_hw[1]:
-                height, width = sides
-                break
+        square = (min(image_hw), min(image_hw))
+        height, width = sides_of_share(image_hw, area_range, rng) or square
         zooms = (self.size_px / height, self.size_px / width)
         resized_hw = (round(image_hw[0] * zooms[0]), round(image_hw[1] * zooms[1]))
         y1, x1 = (int(rng.integers(side - self.size_px + 1)) for side in resized_hw)

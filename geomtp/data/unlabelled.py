@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from geomtp.data.image_index import ImageIndex
 from geomtp.data.loading import Failure, loader_of
 from geomtp.data.mixing import Key, StepSampler
+from geomtp.data.views import sides_of_share
 from geomtp.labels.channel_statistics import measure_mean_std
 from geomtp.rasters import WindowXYXY, raster_info, read_window
 from geomtp.types import Batch, SizeHW, Targets
@@ -26,8 +26,6 @@ SOURCE = "images"
 """Name of the one source of unlabelled images."""
 
 _MOST_BAD = 20
-_CROP_TRIES = 10
-_RATIO = (3 / 4, 4 / 3)
 _MEASURED = 100
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
@@ -58,19 +56,10 @@ class RandomView:
         if self.crop_side_px is not None:
             side = min(least, int(rng.integers(self.crop_side_px[0], self.crop_side_px[1] + 1)))
             return (side, side)
-        for _ in range(_CROP_TRIES):
-            area = image_hw[0] * image_hw[1] * rng.uniform(*self.crop_area)
-            ratio = math.exp(
-                rng.uniform(math.log(_RATIO[0]), math.log(_RATIO[1]))
-            )  # width / height
-            height, width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
-            if 0 < height <= image_hw[0] and 0 < width <= image_hw[1]:
-                return (height, width)
-        # The image is too long for its share: as much of it as the ratios allow.
-        return (
-            min(image_hw[0], round(least * _RATIO[1])),
-            min(image_hw[1], round(least * _RATIO[1])),
-        )
+        # An image that is too long for its share shows as much as the ratio of the sides allows.
+        most = round(least * 4 / 3)
+        narrow = (min(image_hw[0], most), min(image_hw[1], most))
+        return sides_of_share(image_hw, self.crop_area, rng) or narrow
 
     def middle(self, image_hw: SizeHW) -> WindowXYXY:
         """The largest square crop in the middle; of the largest side where sides are in pixels."""

@@ -6,6 +6,7 @@ is done to whole images: both axes are mapped to pixels of the file, and only th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ from geomtp.rasters import WindowXYXY, read_size, read_window
 from geomtp.types import SizeHW
 
 Positions = NDArray[np.int64]
+
+_MOST_DRAWS = 10
+_LOG_RATIO = math.log(4 / 3)
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,23 @@ def change_view(
     ``values``: what those of the file mean. Raises what ``labels.change_map`` raises.
     """
     return _map_view(lambda window: change_map(labels, image_root, window, values), view)
+
+
+def sides_of_share(
+    image_hw: SizeHW, area_range: tuple[float, float], rng: np.random.Generator
+) -> SizeHW | None:
+    """Height and width of a part of an image: a share of its area from ``area_range`` (0…1).
+
+    Its sides differ by a factor of 3/4 to 4/3. None where ten draws do not fit into the image,
+    which is long and narrow then.
+    """
+    for _ in range(_MOST_DRAWS):
+        area = image_hw[0] * image_hw[1] * rng.uniform(*area_range)
+        ratio = math.exp(rng.uniform(-_LOG_RATIO, _LOG_RATIO))  # width / height
+        height, width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < height <= image_hw[0] and 0 < width <= image_hw[1]:
+            return height, width
+    return None
 
 
 def _map_view(read: Callable[[WindowXYXY], NDArray[np.uint8]], view: ViewParameters) -> Tensor:
