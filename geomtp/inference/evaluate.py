@@ -8,10 +8,23 @@ import torch
 
 from geomtp.metrics.source_scores import SourceScores
 from geomtp.model import MultiTaskModel
-from geomtp.types import Batch, ClassMap
+from geomtp.types import Batch, ClassMap, Predictions
 
 Progress = Callable[[str, int], None]
 """Told the source and the number of images done so far."""
+
+
+def predict_batch(model: MultiTaskModel, batch: Batch) -> list[Predictions]:
+    """What ``model`` says of each image of ``batch``, in pixels of its file, on the CPU."""
+    device = next(model.parameters()).device
+    found = model.predict(
+        batch.images.to(device),
+        batch.image_sizes_hw,
+        batch.source,
+        batch.original_sizes_hw,
+        None if batch.images_after is None else batch.images_after.to(device),
+    )
+    return [predictions.to("cpu") for predictions in found]
 
 
 @torch.no_grad()
@@ -28,23 +41,16 @@ def evaluate(
     """
     was_training = model.training
     model.eval()
-    device = next(model.parameters()).device
     scores = {}
     for source, loader in loaders.items():
         collected = SourceScores(classes[source], model.tasks_of(source))
         done = 0
         for batch in loader:
-            found = model.predict(
-                batch.images.to(device),
-                batch.image_sizes_hw,
-                source,
-                batch.original_sizes_hw,
-                None if batch.images_after is None else batch.images_after.to(device),
-            )
+            found = predict_batch(model, batch)
             for image_id, predictions, targets in zip(
                 batch.image_ids, found, batch.targets, strict=True
             ):
-                collected.update(image_id, predictions.to("cpu"), targets)
+                collected.update(image_id, predictions, targets)
             done += len(batch.targets)
             if progress:
                 progress(source, done)

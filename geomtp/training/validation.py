@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from geomtp.checkpoints import replacing, save_weights
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
-from geomtp.inference.evaluate import evaluate
+from geomtp.inference.evaluate import evaluate, predict_batch
 from geomtp.model import MultiTaskModel, save
 from geomtp.training.adapters import merged
 from geomtp.training.change_pictures import change_comparison
@@ -66,19 +66,11 @@ class ValidationSet:
         """Write one picture per source: ``count`` images, predictions below the truth."""
         for source, dataset in self.datasets.items():
             loader = validation_loader(dataset, source, limit=count)
-            panels = [_picture(model, batch, dataset) for batch in loader]
+            panels = [
+                picture_of(batch, predict_batch(model, batch)[0], dataset) for batch in loader
+            ]
             if panels:
                 save_picture(contact_sheet(panels, 1), folder.pictures / f"{source}.png")
-
-
-def _picture(model: MultiTaskModel, batch: Batch, dataset: StoreDataset) -> Image.Image:
-    """One image with its truth and what the model says."""
-    device = next(model.parameters()).device
-    after = None if batch.images_after is None else batch.images_after.to(device)
-    found = model.predict(
-        batch.images.to(device), batch.image_sizes_hw, batch.source, batch.original_sizes_hw, after
-    )[0].to("cpu")
-    return picture_of(batch, found, dataset)
 
 
 def picture_of(batch: Batch, found: Predictions, dataset: StoreDataset) -> Image.Image:
