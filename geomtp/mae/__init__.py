@@ -16,10 +16,10 @@ from geomtp.mae.patches import (
     unpatchify,
     visible_count,
 )
-from geomtp.mae.presets import MAE_PRESETS, create_mae
+from geomtp.mae.presets import MAE_SIZES, create_mae
 
 __all__ = [
-    "MAE_PRESETS",
+    "MAE_SIZES",
     "MaeConfig",
     "MaskedAutoencoder",
     "Masking",

@@ -20,7 +20,7 @@ from geomtp.checkpoints import (
 )
 from geomtp.encoders.vit_rvsa import PATCH_PX
 from geomtp.mae.autoencoder import MaskedAutoencoder
-from geomtp.mae.presets import MAE_WIDTHS, create_mae
+from geomtp.mae.presets import MAE_SIZES, create_mae
 
 KIND = "mae"
 """Kind of a file of ours that holds a whole masked autoencoder."""
@@ -33,7 +33,7 @@ ENCODER_KIND = "mae_encoder"
 class MaeConfig:
     """All that is needed to build a masked autoencoder again; stored beside its weights.
 
-    - encoder: one of ``MAE_PRESETS``
+    - encoder: one of ``MAE_SIZES``
     - mean, std: per channel, how training normalised the images, in the units of their files;
       None where nobody said
     """
@@ -83,9 +83,10 @@ class MaeConfig:
             )
         width, in_channels = tensors["patch_embed.proj.weight"].shape[:2]
         depth = _block_count(tensors, "blocks.")
-        encoder = MAE_WIDTHS.get((width, depth))
+        names = {(size.width, size.depth): name for name, size in MAE_SIZES.items()}
+        encoder = names.get((width, depth))
         if encoder is None:
-            known = ", ".join(f"{w} wide with {d} blocks" for w, d in MAE_WIDTHS)
+            known = ", ".join(f"{w} wide with {d} blocks" for w, d in names)
             raise ValueError(
                 f"a masked autoencoder {width} wide with {depth} blocks is none of ours: {known}"
             )

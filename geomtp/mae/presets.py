@@ -2,83 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from geomtp.mae.autoencoder import MaskedAutoencoder
 from geomtp.types import SizeHW
 
 
-def mae_vit_t(
-    *, image_size: int | SizeHW, in_channels: int = 3, **options: Any
-) -> MaskedAutoencoder:
-    """For ``vit_t_rvsa``, ours: tests, demonstrations, small machines."""
-    return MaskedAutoencoder(
-        image_size=image_size,
-        in_channels=in_channels,
-        width=192,
-        depth=12,
-        num_heads=3,
-        **options,
-    )
+@dataclass(frozen=True)
+class ViTSize:
+    """Width, blocks and attention heads of a plain ViT."""
+
+    width: int
+    depth: int
+    num_heads: int
 
 
-def mae_vit_s(
-    *, image_size: int | SizeHW, in_channels: int = 3, **options: Any
-) -> MaskedAutoencoder:
-    """For ``vit_s_rvsa``, ours: one small GPU."""
-    return MaskedAutoencoder(
-        image_size=image_size,
-        in_channels=in_channels,
-        width=384,
-        depth=12,
-        num_heads=6,
-        **options,
-    )
-
-
-def mae_vit_b(
-    *, image_size: int | SizeHW, in_channels: int = 3, **options: Any
-) -> MaskedAutoencoder:
-    """For ``vit_b_rvsa``: 112 M parameters, the paper's ViT-B."""
-    return MaskedAutoencoder(
-        image_size=image_size,
-        in_channels=in_channels,
-        width=768,
-        depth=12,
-        num_heads=12,
-        **options,
-    )
-
-
-def mae_vit_l(
-    *, image_size: int | SizeHW, in_channels: int = 3, **options: Any
-) -> MaskedAutoencoder:
-    """For ``vit_l_rvsa``: 330 M parameters, the paper's ViT-L."""
-    return MaskedAutoencoder(
-        image_size=image_size,
-        in_channels=in_channels,
-        width=1024,
-        depth=24,
-        num_heads=16,
-        **options,
-    )
-
-
-MAE_PRESETS = {
-    "vit_t_rvsa": mae_vit_t,
-    "vit_s_rvsa": mae_vit_s,
-    "vit_b_rvsa": mae_vit_b,
-    "vit_l_rvsa": mae_vit_l,
+MAE_SIZES = {
+    "vit_t_rvsa": ViTSize(192, 12, 3),  # ours: tests, demonstrations, small machines
+    "vit_s_rvsa": ViTSize(384, 12, 6),  # ours: one small GPU
+    "vit_b_rvsa": ViTSize(768, 12, 12),  # 112 M parameters, the paper's ViT-B
+    "vit_l_rvsa": ViTSize(1024, 24, 16),  # 330 M parameters, the paper's ViT-L
 }
-
-
-MAE_WIDTHS = {
-    (192, 12): "vit_t_rvsa",
-    (384, 12): "vit_s_rvsa",
-    (768, 12): "vit_b_rvsa",
-    (1024, 24): "vit_l_rvsa",
-}
-"""(width, blocks) of each preset: what a file of weights tells of it."""
+"""The encoder that starts from each autoencoder, and the size of both."""
 
 
 def create_mae(
@@ -86,10 +32,18 @@ def create_mae(
 ) -> MaskedAutoencoder:
     """The masked autoencoder that pretrains ``encoder``; ``options`` of MaskedAutoencoder.
 
-    Raises ValueError for an encoder that is none of ``MAE_PRESETS``.
+    Raises ValueError for an encoder that is none of ``MAE_SIZES``.
     """
-    if encoder not in MAE_PRESETS:
+    if encoder not in MAE_SIZES:
         raise ValueError(
-            f"masked autoencoding pretrains {', '.join(MAE_PRESETS)}; {encoder!r} is none of them"
+            f"masked autoencoding pretrains {', '.join(MAE_SIZES)}; {encoder!r} is none of them"
         )
-    return MAE_PRESETS[encoder](image_size=image_size, in_channels=in_channels, **options)
+    size = MAE_SIZES[encoder]
+    return MaskedAutoencoder(
+        image_size=image_size,
+        in_channels=in_channels,
+        width=size.width,
+        depth=size.depth,
+        num_heads=size.num_heads,
+        **options,
+    )

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from geomtp.mae import patchify
-from geomtp.mae.presets import MAE_PRESETS, MAE_WIDTHS, create_mae
+from geomtp.mae.files import MaeConfig
+from geomtp.mae.presets import MAE_SIZES, create_mae
 from tests.mae.tiny import masking_of, tiny_mae
 
 
@@ -110,10 +111,11 @@ def test_settings_that_do_not_go_together(options, message):
 def test_presets_have_the_sizes_of_the_paper():
     sizes = {}
     with torch.device("meta"):
-        for name in MAE_PRESETS:
+        for name, size in MAE_SIZES.items():
             model = create_mae(name, image_size=224)
             sizes[name] = sum(t.numel() for t in model.state_dict().values()) / 1e6
-            assert MAE_WIDTHS[model.norm.weight.shape[0], len(model.blocks)] == name
+            assert (size.width, size.depth) == (model.norm.weight.shape[0], len(model.blocks))
+            assert MaeConfig.of_official(model.state_dict()).encoder == name
             assert model.blocks[0].attn.num_heads * 64 == model.norm.weight.shape[0]
     assert sizes["vit_b_rvsa"] == pytest.approx(111.9, abs=0.05)
     assert sizes["vit_l_rvsa"] == pytest.approx(329.5, abs=0.05)
