@@ -27,7 +27,6 @@ SOURCE = "images"
 
 _MOST_BAD = 20
 _MEASURED = 100
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -140,8 +139,7 @@ def checked_size(path: Path, channels: int) -> SizeHW:
     picture counts as three).
     """
     info = raster_info(path)
-    grey_picture = info.bands == 1 and path.suffix.lower() in _PICTURES
-    if info.bands < channels and not (grey_picture and channels == 3):
+    if info.bands < channels and info.channels != channels:
         raise ValueError(
             f"{path} has {info.bands} channels, in_channels asks for {channels}: "
             f"set in_channels to {info.bands}, or leave such images out"

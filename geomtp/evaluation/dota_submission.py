@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from geomtp.checkpoints import replacing
 from geomtp.evaluation.official_classes import (
@@ -15,7 +15,7 @@ from geomtp.evaluation.official_classes import (
     official_names,
 )
 from geomtp.evaluation.submission_files import Complaints, Expected, SubmissionFiles, number_of
-from geomtp.geometry import quads_from_rboxes
+from geomtp.evaluation.submitted_objects import objects_of_scenes
 from geomtp.types import Predictions
 
 _FILE = re.compile(r"Task1_(.+)\.txt")
@@ -41,36 +41,15 @@ def write_dota(scenes: Iterable[tuple[str, Predictions]], classes: Sequence[str]
     version = dota_version(classes)
     names = official_names(classes, DOTA_VERSIONS[version], "DOTA")
     lines: dict[str, list[str]] = {name: [] for name in DOTA_VERSIONS[version]}
-    seen: set[str] = set()
-    for scene, found in scenes:
-        name = _once(PurePosixPath(scene).name, seen)
-        for label, line in dota_lines(name, found):
-            lines[names[label]].append(line)
+    for scene, objects in objects_of_scenes(scenes, names):
+        for item in objects:
+            corners = " ".join(f"{number:.2f}" for number in item.corners)
+            lines[item.name].append(f"{scene} {item.score!r} {corners}\n")
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, of_class in lines.items():
             archive.writestr(f"Task1_{name}.txt", "".join(of_class))
     return version
-
-
-def dota_lines(scene: str, found: Predictions) -> list[tuple[int, str]]:
-    """Class id and line of each rotated box of a scene. Raises ValueError where it has none."""
-    if found.rboxes is None or found.rbox_scores is None or found.rbox_labels is None:
-        raise ValueError(f"the predictions of {scene} hold no rotated boxes to submit")
-    quads = quads_from_rboxes(found.rboxes.double()).reshape(-1, 8)
-    return [
-        (label, f"{scene} {score!r} {' '.join(f'{number:.2f}' for number in quad)}\n")
-        for label, score, quad in zip(
-            found.rbox_labels.tolist(), found.rbox_scores.tolist(), quads.tolist(), strict=True
-        )
-    ]
-
-
-def _once(name: str, seen: set[str]) -> str:
-    if name in seen:
-        raise ValueError(f"two scenes are called {name}: the server tells scenes by their names")
-    seen.add(name)
-    return name
 
 
 def check_dota(files: SubmissionFiles, expected: Expected | None, complaints: Complaints) -> str:

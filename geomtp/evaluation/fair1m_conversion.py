@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from geomtp.evaluation.fair1m_submission import Found, write_xml_zip
+from geomtp.evaluation.fair1m_submission import write_xml_zip
 from geomtp.evaluation.official_classes import FAIR1M, official_names
 from geomtp.evaluation.submission_files import Expected, SubmissionFiles, number_of
+from geomtp.evaluation.submitted_objects import SubmittedObject
 
 _FILE = re.compile(r"Task1_(.+)\.txt")
 
@@ -30,7 +31,7 @@ def fair1m_from_dota(
             an image that is not in ``images``.
     """
     files, expected = SubmissionFiles(detections), Expected.of_folder(images)
-    objects: dict[str, list[Found]] = {name: [] for name in expected.sizes_hw}
+    objects: dict[str, list[SubmittedObject]] = {name: [] for name in expected.sizes_hw}
     for path in files.names:
         match = _FILE.fullmatch(path)
         if match is None:
@@ -52,10 +53,10 @@ def fair1m_from_dota(
     return f"{out}: {count} objects in {len(objects)} images"
 
 
-def _object(line: str, name: str, where: str) -> tuple[str, Found]:
+def _object(line: str, name: str, where: str) -> tuple[str, SubmittedObject]:
     words = line.split()
     numbers = [number_of(word) for word in words[1:]]
     known = [number for number in numbers if number is not None]
     if len(words) != 10 or len(known) != 9:
         raise ValueError(f"{where}: expected an image, a score and eight numbers, found {line!r}")
-    return words[0], Found(name, known[0], tuple(known[1:]))
+    return words[0], SubmittedObject(name, known[0], tuple(known[1:]))

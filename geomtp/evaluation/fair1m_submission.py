@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -14,30 +13,11 @@ from defusedxml import ElementTree
 from geomtp.checkpoints import replacing
 from geomtp.evaluation.official_classes import FAIR1M, nearest, official_names
 from geomtp.evaluation.submission_files import Complaints, Expected, SubmissionFiles, number_of
-from geomtp.geometry import quads_from_rboxes
+from geomtp.evaluation.submitted_objects import SubmittedObject, objects_of_scenes
 from geomtp.types import Predictions, SizeHW
 
 _POINTS = 5  # four corners, and the first again
 _NAMES_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Found:
-    """One object: class in the server's spelling, score 0…1, corners x1 y1 … x4 y4 in pixels."""
-
-    name: str
-    score: float
-    corners: tuple[float, ...]
-
-
-def found_objects(predictions: Predictions, names: Sequence[str]) -> list[Found]:
-    """The rotated boxes of an image. Raises ValueError where it has none (None)."""
-    p = predictions
-    if p.rboxes is None or p.rbox_scores is None or p.rbox_labels is None:
-        raise ValueError("these predictions hold no rotated boxes to submit")
-    quads = quads_from_rboxes(p.rboxes.double()).reshape(-1, 8)
-    rows = zip(p.rbox_labels.tolist(), p.rbox_scores.tolist(), quads.tolist(), strict=True)
-    return [Found(names[label], score, tuple(quad)) for label, score, quad in rows]
 
 
 def write_fair1m(
@@ -60,22 +40,17 @@ def write_fair1m(
             scenes of one name.
     """
     names = official_names(classes, FAIR1M, "FAIR1M")
-    objects: dict[str, list[Found]] = {name: [] for name in sizes_hw}
-    seen: set[str] = set()
-    for scene, predictions in scenes:
-        name = PurePosixPath(scene).name
-        if name in seen:
-            raise ValueError(f"two scenes are called {name}: the server tells them by their names")
+    objects: dict[str, list[SubmittedObject]] = {name: [] for name in sizes_hw}
+    for name, of_scene in objects_of_scenes(scenes, names):
         if name not in objects:
             raise ValueError(f"the size of {name} is not known: is its image in the folder?")
-        seen.add(name)
-        objects[name] = found_objects(predictions, names)
+        objects[name] = of_scene
     write_xml_zip(objects, sizes_hw, out)
     return len(objects)
 
 
 def write_xml_zip(
-    objects: Mapping[str, Sequence[Found]], sizes_hw: Mapping[str, SizeHW], out: Path
+    objects: Mapping[str, Sequence[SubmittedObject]], sizes_hw: Mapping[str, SizeHW], out: Path
 ) -> None:
     """Write ``NAME.xml`` of each image into the zip ``out``."""
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +59,7 @@ def write_xml_zip(
             archive.writestr(f"{name}.xml", fair1m_xml(name, sizes_hw[name], of_image))
 
 
-def fair1m_xml(name: str, size_hw: SizeHW, objects: Sequence[Found]) -> bytes:
+def fair1m_xml(name: str, size_hw: SizeHW, objects: Sequence[SubmittedObject]) -> bytes:
     """The xml of one image, in UTF-8, indented; the points with six decimals, the first twice."""
     root = Element("annotation")
     _texts(root, "source", {"filename": f"{name}.tif", "origin": "GF2/GF3"})

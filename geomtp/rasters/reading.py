@@ -49,12 +49,21 @@ _PICTURE_PIXELS = 80_000_000  # beyond this Pillow warns of decompression bombs;
 
 @dataclass(frozen=True)
 class RasterInfo:
-    """What a raster's header says: size, number of bands, data type, place (None: unknown)."""
+    """What a raster's header says: size, number of bands, data type, place (None: unknown).
+
+    grey_picture: whether its one band can be read as three (``read_window``)
+    """
 
     size_hw: SizeHW
     bands: int
     dtype: str
     georeference: Georeference | None
+    grey_picture: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Bands to read where nothing else is said: a grey picture counts as three."""
+        return 3 if self.grey_picture else self.bands
 
 
 def read_size(path: str | Path) -> SizeHW:
@@ -77,10 +86,13 @@ def raster_info(path: str | Path) -> RasterInfo:
         if picture is not None:
             with picture:
                 size_hw = (picture.height, picture.width)
-                return RasterInfo(size_hw, len(_plain_mode(picture)), "uint8", None)
+                mode = _plain_mode(picture)
+                return RasterInfo(size_hw, len(mode), "uint8", None, grey_picture=mode == "L")
         with _open_raster(path) as raster:
             size_hw = (raster.height, raster.width)
-            return RasterInfo(size_hw, _band_count(raster), raster.dtypes[0], _placed(raster))
+            bands = _band_count(raster)
+            grey = _is_grey(raster, bands)
+            return RasterInfo(size_hw, bands, raster.dtypes[0], _placed(raster), grey)
 
 
 def read_window(
@@ -133,8 +145,7 @@ def _read_raster(
 ) -> NDArray[Any]:
     x1, y1, x2, y2 = _checked_window(path, window_xyxy, (raster.height, raster.width))
     count = _band_count(raster)
-    grey = count == 1 and raster.driver in _PICTURES
-    chosen = _checked_bands(path, bands, count, grey)
+    chosen = _checked_bands(path, bands, count, _is_grey(raster, count))
     layers = raster.read([band + 1 for band in chosen], window=Window(x1, y1, x2 - x1, y2 - y1))
     return np.ascontiguousarray(layers.transpose(1, 2, 0))  # (C, H, W) -> (H, W, C)
 
@@ -213,6 +224,11 @@ def _plain_mode(picture: Image.Image, expand_palette: bool = True) -> str:
     if picture.mode in ("P", "PA"):
         return "RGB" if expand_palette else "P"
     return "L" if picture.mode in ("1", "L", "LA", "La") else "RGB"
+
+
+def _is_grey(raster: Any, bands: int) -> bool:
+    """Whether GDAL opened a grey picture."""
+    return bands == 1 and raster.driver in _PICTURES
 
 
 def _open_raster(path: Path) -> Any:

@@ -117,7 +117,7 @@ class FolderStore:
             raise ValueError(f"none of the images below {root} can be read")
         training = [row for row in rows if row.split == "train"] or rows
         images = [p for row in training for p in (row.image, row.image_after) if p is not None]
-        channels = self.channels or _channels(root / images[0])
+        channels = self.channels or raster_info(root / images[0]).channels
         mean, std = measure_mean_std(root, images, channels)
         return StoreInfo(
             source=source_name(root.resolve().name),
@@ -128,13 +128,6 @@ class FolderStore:
             semantic_values=None if found is None else found.semantic_values,
             change_values=None if found is None else found.change_values,
         )
-
-
-def _channels(image: Path) -> int:
-    """How many bands of an image are read; grey pictures count as red, green and blue."""
-    info = raster_info(image)
-    grey_picture = info.bands == 1 and image.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp")
-    return 3 if grey_picture else info.bands
 
 
 def _has_outline(item: AnnotatedObject) -> bool:
