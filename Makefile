@@ -2,6 +2,8 @@
 TORCH ?= torch==2.14.1 torchvision==0.29.1
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests of one file stay in one process; a thread each, so that processes do not wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 # Threads that wait must sleep: spinning, they slow everything beside other work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -34,10 +36,10 @@ format: .venv/ready ## mend the style
 	$(BIN)/ruff format geomtp tests benchmarks
 
 test: .venv/ready ## the quick tests
-	$(BIN)/python -m pytest
+	$(PYTEST) --maxprocesses 8
 
 test-slow: .venv/ready ## the slow tests alone
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow --maxprocesses 2  # some take 8 GB
 
 test-all: test test-slow ## all tests
 
