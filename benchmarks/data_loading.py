@@ -28,7 +28,8 @@ from torch import Tensor
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.filtering import visible_rboxes
 from geomtp.data.photometric import PhotometricParameters, distort
-from geomtp.data.transforms import TrainTransform, normalised
+from geomtp.data.train_transform import TrainTransform
+from geomtp.data.transforms import normalised
 from geomtp.data.views import ViewParameters
 from geomtp.geometry import decode_rle, encode_rle, mask_boxes, masks_from_rboxes, regularise
 from geomtp.labels import ImageLabels, LabelStore, StoreInfo, semantic_map, write_store

@@ -9,7 +9,8 @@ import torch
 
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.folders import source_name
-from geomtp.data.transforms import EvalTransform, TrainTransform, Transform
+from geomtp.data.train_transform import TrainTransform
+from geomtp.data.transforms import EvalTransform, Transform
 from geomtp.data.turning import Turning
 from geomtp.encoders.presets import has_raw_levels
 from geomtp.labels import LabelStore

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import StepSampler, train_loader
-from geomtp.data.transforms import EvalTransform, TrainTransform
+from geomtp.data.train_transform import TrainTransform
+from geomtp.data.transforms import EvalTransform
 from geomtp.labels import LabelStore
 from geomtp.model import ModelConfig, SourceConfig
 from geomtp.training.configs import Training

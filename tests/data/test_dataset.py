@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from geomtp.data.dataset import Sample, StoreDataset, collate
-from geomtp.data.transforms import EvalTransform, TrainTransform
+from geomtp.data.train_transform import TrainTransform
+from geomtp.data.transforms import EvalTransform
 from geomtp.labels import LabelStore
 from geomtp.types import TASKS, Targets
 from tests.data.stores import make_store

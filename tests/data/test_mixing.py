@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import StepSampler, batch_shares, train_loader, validation_loader
-from geomtp.data.transforms import EvalTransform, TrainTransform
+from geomtp.data.train_transform import TrainTransform
+from geomtp.data.transforms import EvalTransform
 from geomtp.types import TASKS
 from tests.data.stores import make_store
 
