@@ -1,4 +1,4 @@
-"""From a row of a label store to an image and its targets: the whole image, and what views share."""
+"""From a row of a label store to an image and its targets: the whole, and what views share."""
 
 from __future__ import annotations
 
