@@ -11,6 +11,7 @@ from PIL import Image
 from geomtp.evaluation.found_objects import matches_of
 from geomtp.metrics import ChangeScore, SemanticScore
 from geomtp.metrics.averages import mean_of_defined
+from geomtp.parallel import gather_to_first
 from geomtp.training.pictures import save_picture
 from geomtp.types import Predictions, Targets
 
@@ -48,10 +49,15 @@ class WorstCases:
         """Take in one image; it is drawn only where it is among the worst so far."""
         if quality != quality or not self.count:  # NaN: it has no labels
             return
-        if len(self._cases) < self.count or quality < self._cases[-1][0]:
-            self._cases.append((quality, image, draw()))
-            self._cases.sort(key=lambda case: case[:2])
-            del self._cases[self.count :]
+        if len(self._cases) < self.count or (quality, image) < self._cases[-1][:2]:
+            self._keep([*self._cases, (quality, image, draw())])
+
+    def _keep(self, cases: list[tuple[float, str, Image.Image]]) -> None:
+        self._cases = sorted(cases, key=lambda case: case[:2])[: self.count]
+
+    def gather(self) -> None:
+        """Hand the worst of all processes to the first."""
+        self._keep(gather_to_first(self._cases))
 
     def write(self, folder: Path) -> list[dict[str, str | float]]:
         """Write the pictures, the worst first: image, quality and file of each."""
