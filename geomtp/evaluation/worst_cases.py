@@ -9,8 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from geomtp.evaluation.found_objects import matches_of
-from geomtp.metrics import ChangeScore, SemanticScore
+from geomtp.metrics import ChangeResult, SemanticResult
 from geomtp.metrics.averages import mean_of_defined
+from geomtp.metrics.semantic import confusion_of_maps
 from geomtp.parallel import gather_to_first
 from geomtp.training.pictures import save_picture
 from geomtp.types import Predictions, Targets
@@ -25,13 +26,11 @@ def quality_of(found: Predictions, targets: Targets, num_classes: int) -> float:
     """
     values = [matches.f1 for matches in matches_of(found, targets).values()]
     if found.semantic_logits is not None and targets.semantic is not None:
-        maps = SemanticScore(num_classes + 1)
-        maps.update(found.semantic, targets.semantic)
-        values.append(maps.compute().mean_iou)
+        counts = confusion_of_maps(found.semantic, targets.semantic, num_classes + 1)
+        values.append(SemanticResult.of_confusion(counts).mean_iou)
     if found.change_logits is not None and targets.change is not None:
-        change = ChangeScore()
-        change.update("", found.change, targets.change)
-        f1 = change.compute().f1
+        counts = confusion_of_maps(found.change, targets.change, 2)
+        f1 = ChangeResult.of_maps(SemanticResult.of_confusion(counts)).f1
         values.append(1.0 if f1 != f1 else f1)  # NaN: none on either side
     if found.scene_logits is not None and targets.scene_class is not None:
         values.append(float(found.scene_scores[targets.scene_class]))
