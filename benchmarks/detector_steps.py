@@ -5,9 +5,9 @@
 Both look at the same image with the same objects of 15 classes through a ResNet-50 (timm's; and
 torchvision's own) with a feature pyramid of 256 channels, both with random weights. Both keep 1000
 proposals of a level and of an image, suppress them at 0.8, train on 512 regions by SGD and report
-up to 2000 detections from a score of 0.05 on. To have as much to do as trained ones, their batch
-norms know the statistics of the image, and the classifiers' weights are made 100 times as large:
-each region then has about one likely class.
+up to 2000 detections from a score of 0.05 on. To have as much to do as trained ones, and the same
+number of boxes, batch norms know the statistics of the image, proposals are anchors as they are,
+and the classifiers are louder and never say background: each region becomes an object or two.
 
 Each model lives in a process of its own, and the two take turns step by step. Times are processor
 time; the peak is the highest resident size of the process, everything included.
@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,7 +36,16 @@ from geomtp.types import Batch, ClassMap, Targets
 
 CLASSES, PROPOSALS, OBJECTS, LOUDER = 15, 1000, 30, 100.0
 KINDS = ("ours", "torchvision")
-Steps = dict[str, Callable[[], Any]]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model, its box head, which sees each region, and how many boxes it finds, or its loss."""
+
+    model: torch.nn.Module
+    box_head: torch.nn.Module
+    predict: Callable[[], int]
+    loss: Callable[[], Tensor]
 
 
 def draw(size_px: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,9 +60,19 @@ def draw(size_px: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def calibrate(backbone: torch.nn.Module, classifier: torch.nn.Linear, image: Tensor) -> None:
-    """Statistics of a corner of the image for the batch norms, and a louder classifier."""
+def calibrate(
+    backbone: torch.nn.Module,
+    corrections: torch.nn.Conv2d,
+    classifier: torch.nn.Linear,
+    background: int,
+    image: Tensor,
+) -> None:
+    """Give both models as much to do: see the top of this file."""
+    corrections.weight.zero_()
+    corrections.bias.zero_()
     classifier.weight.mul_(LOUDER)
+    classifier.weight[background] = 0
+    classifier.bias[background] = -1e9
     norms = [m for m in backbone.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.momentum = 1.0
@@ -61,7 +81,7 @@ def calibrate(backbone: torch.nn.Module, classifier: torch.nn.Linear, image: Ten
         norm.momentum = 0.1
 
 
-def ours(size_px: int) -> tuple[torch.nn.Module, Steps]:
+def ours(size_px: int) -> Contender:
     image, rboxes, labels = draw(size_px)
     classes = ClassMap(tuple(f"class {k}" for k in range(CLASSES)))
     model = build_model(
@@ -72,16 +92,20 @@ def ours(size_px: int) -> tuple[torch.nn.Module, Steps]:
             proposals=PROPOSALS,
         )
     )
-    calibrate(model.encoder, model.decoders["rotated"].classifiers["drawn"].fc_cls, image)
+    decoder = model.decoders["rotated"]
+    proposer, classifier = decoder.trunk.rpn_head, decoder.classifiers["drawn"].fc_cls
+    calibrate(model.encoder, proposer.rpn_reg, classifier, -1, image)
     size_hw = (size_px, size_px)
     batch = Batch(image, (Targets(rboxes=rboxes, rbox_labels=labels),), (size_hw,), "drawn")
-    return model, {
-        "predict": lambda: len(model.predict(image, [size_hw], "drawn")[0].rboxes),
-        "train": lambda: model.total_loss({"drawn": batch})[0],
-    }
+    return Contender(
+        model,
+        decoder.trunk.box_head,
+        predict=lambda: len(model.predict(image, [size_hw], "drawn")[0].rboxes),
+        loss=lambda: model.total_loss({"drawn": batch})[0],
+    )
 
 
-def torchvision(size_px: int) -> tuple[torch.nn.Module, Steps]:
+def torchvision(size_px: int) -> Contender:
     image, rboxes, labels = draw(size_px)
     model = fasterrcnn_resnet50_fpn(
         weights=None,
@@ -96,34 +120,40 @@ def torchvision(size_px: int) -> tuple[torch.nn.Module, Steps]:
         rpn_nms_thresh=0.8,
         box_detections_per_img=2000,
     )
-    calibrate(model.backbone.body, model.roi_heads.box_predictor.cls_score, image)
+    corrections, classifier = model.rpn.head.bbox_pred, model.roi_heads.box_predictor.cls_score
+    calibrate(model.backbone.body, corrections, classifier, 0, image)
     targets = [{"boxes": enclosing_boxes(rboxes).clamp(0, size_px), "labels": labels + 1}]
-    return model, {
-        "predict": lambda: len(model([image[0]])[0]["boxes"]),
-        "train": lambda: sum(model([image[0]], targets).values()),
-    }
+    return Contender(
+        model,
+        model.roi_heads.box_head,
+        predict=lambda: len(model([image[0]])[0]["boxes"]),
+        loss=lambda: sum(model([image[0]], targets).values()),
+    )
 
 
 def serve(kind: str, size_px: int) -> None:
-    """Do the steps that are asked for by a line each: answer with time, peak and detections."""
+    """Do the steps that are asked for by a line each, and answer with what they took."""
     torch.manual_seed(0)
-    model, steps = {"ours": ours, "torchvision": torchvision}[kind](size_px)
+    contender = {"ours": ours, "torchvision": torchvision}[kind](size_px)
+    model, regions = contender.model, [0]
+    contender.box_head.register_forward_hook(lambda *of: regions.append(len(of[2])))
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
     for line in sys.stdin:
-        step = line.strip()
-        model.train(step == "train")
+        training = line.strip() == "train"
+        model.train(training)
+        found = 0
         began = time.process_time()
-        if step == "train":
-            steps["train"]().backward()
+        if training:
+            contender.loss().backward()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-            found = 0
         else:
             with torch.no_grad():
-                found = steps["predict"]()
+                found = contender.predict()
         answer = {
             "cpu_s": time.process_time() - began,
             "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+            "regions": regions[-1],
             "detections": found,
         }
         print(json.dumps(answer), flush=True)
@@ -147,7 +177,10 @@ def compare(size_px: int, repeats: int) -> None:
             + "".join(f"  {kind} {cpu[kind]:.2f} s {peak[kind]:.2f} GB," for kind in KINDS)
             + f"  ratio {cpu['ours'] / cpu['torchvision']:.2f} of time, "
             f"{peak['ours'] / peak['torchvision']:.2f} of memory"
-            + f"  (detections {[int(seen[kind][-1]['detections']) for kind in KINDS]})",
+            + "".join(
+                f"  {name} {seen['ours'][-1][name]}, {seen['torchvision'][-1][name]}"
+                for name in ("regions", "detections")
+            ),
             flush=True,
         )
     for process in processes.values():

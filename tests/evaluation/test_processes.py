@@ -75,16 +75,16 @@ def run(words, **variables):
 
 
 def content(path):
-    """What a file holds, but for what the clock and the number of processes say."""
+    """What a file holds, but for the clock, the number of processes and the state of a checkout."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
     if path.suffix == ".json":
         result = json.loads(path.read_text())
-        return {**result, "software": {**result["software"], "seconds": 0, "processes": 0}}
+        return {name: facts for name, facts in result.items() if name != "software"}
     if path.suffix == ".md":
         lines = path.read_text().splitlines()
-        return [line for line in lines if not line.startswith(("- seconds", "- processes"))]
+        return lines[: lines.index("## Software")]
     return path.read_bytes()
 
 
