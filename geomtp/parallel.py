@@ -110,7 +110,7 @@ def processes_of_launcher() -> Iterator[None]:
     if _has_group() or world == 1:
         yield
         return
-    address, port = _meeting_place()
+    address, port = meeting_place()
     try:
         dist.init_process_group(
             "gloo",
@@ -131,8 +131,11 @@ def processes_of_launcher() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _meeting_place() -> tuple[str, int]:
-    """Where the first process listens."""
+def meeting_place() -> tuple[str, int]:
+    """Address and port at which the first process listens, as the launcher says.
+
+    Where srun says none, the first machine of the job and a port made of the job's number.
+    """
     if {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
         return os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment  # it reads node lists

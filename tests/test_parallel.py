@@ -9,6 +9,7 @@ from geomtp.parallel import (
     is_first,
     launched_as,
     mean_over_processes,
+    meeting_place,
     of_first,
     processes_of_launcher,
     rank,
@@ -96,6 +97,19 @@ def test_without_a_launcher_there_is_one_process(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "3")
     with pytest.raises(ValueError, match="SLURM_PROCID=3 and SLURM_NTASKS=3 name no process"):
         launched_as()
+
+
+def test_where_processes_meet(monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "")  # so that what is set meanwhile is taken back
+        monkeypatch.delenv(name)
+    slurm = {"NTASKS": "4", "NTASKS_PER_NODE": "2", "JOB_NAME": "a", "JOB_ID": "870007"}
+    for name, value in (slurm | {"NODELIST": "node[05-06]"}).items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert meeting_place() == ("node05", 15007)
+    monkeypatch.setenv("MASTER_ADDR", "here")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    assert meeting_place() == ("here", 29500)
 
 
 def test_gathering_keeps_rank_order_and_uneven_lengths(seen):
