@@ -5,8 +5,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from geomtp.parallel import (
     gather_objects,
+    gather_to_first,
     is_first,
+    launched_as,
     mean_over_processes,
+    meeting_place,
+    of_first,
+    processes_of_launcher,
     rank,
     share_of_rank,
     world_size,
@@ -28,6 +33,18 @@ def linear() -> nn.Linear:
     return layer
 
 
+def fail() -> None:
+    raise ValueError(f"process {rank()} failed")
+
+
+def error_of_first() -> str:
+    try:
+        of_first(fail)
+    except ValueError as error:
+        return str(error)
+    return "none"
+
+
 def what_two_processes_see() -> dict:
     half = slice(3 * rank(), 3 * rank() + 3)
     model = DistributedDataParallel(linear())
@@ -43,6 +60,9 @@ def what_two_processes_see() -> dict:
         "mean_of_integers": mean_over_processes(torch.tensor([rank(), 4])),
         "gathered": gather_objects(["only"] if rank() == 0 else [{"a": 1}, None, 3.5]),
         "gathered_empty": gather_objects([] if rank() == 0 else [7]),
+        "gathered_to_first": gather_to_first(["only"] if rank() == 0 else [{"a": 1}, 3.5]),
+        "of_first": of_first(lambda: f"rank {rank()}"),
+        "error_of_first": error_of_first(),
         "share": list(share_of_rank(5)),
         "gradient": model.module.weight.grad,
     }
@@ -55,6 +75,41 @@ def seen(tmp_path_factory):
 
 def test_ranks_of_two_processes(seen):
     assert [(s["rank"], s["world"], s["first"]) for s in seen] == [(0, 2, True), (1, 2, False)]
+
+
+def test_the_first_process_works_for_all(seen):
+    assert [s["of_first"] for s in seen] == ["rank 0"] * 2
+    assert [s["error_of_first"] for s in seen] == ["process 0 failed"] * 2
+    assert [s["gathered_to_first"] for s in seen] == [["only", {"a": 1}, 3.5], []]
+
+
+def test_without_a_launcher_there_is_one_process(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    assert launched_as() == (0, 1)
+    with processes_of_launcher():
+        assert (rank(), world_size()) == (0, 1)
+    assert of_first(lambda: 3) == 3
+    assert gather_to_first([1, 2]) == [1, 2]
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    assert launched_as() == (3, 8)
+    monkeypatch.setenv("SLURM_NTASKS", "3")
+    with pytest.raises(ValueError, match="SLURM_PROCID=3 and SLURM_NTASKS=3 name no process"):
+        launched_as()
+
+
+def test_where_processes_meet(monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "")  # so that what is set meanwhile is taken back
+        monkeypatch.delenv(name)
+    slurm = {"NTASKS": "4", "NTASKS_PER_NODE": "2", "JOB_NAME": "a", "JOB_ID": "870007"}
+    for name, value in (slurm | {"NODELIST": "node[05-06]"}).items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert meeting_place() == ("node05", 15007)
+    monkeypatch.setenv("MASTER_ADDR", "here")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    assert meeting_place() == ("here", 29500)
 
 
 def test_gathering_keeps_rank_order_and_uneven_lengths(seen):

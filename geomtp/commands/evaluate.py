@@ -28,8 +28,11 @@ def evaluate(words: Sequence[str]) -> int:
         named[0] = f"--checkpoint={named[0]}"
     config = fill(Evaluate, named, program)
     from geomtp.evaluation.run import evaluate as run
+    from geomtp.parallel import launched_as
 
     result = run(config)
+    if launched_as()[0]:
+        return 0  # the first process speaks
     for name, value in result.figures.items():
         print(f"{name:<28} {value:.4f}")
     print(result.page)

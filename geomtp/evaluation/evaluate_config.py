@@ -36,6 +36,10 @@ class Evaluate:
         flips: mirrored views that are looked at besides.
         rotated_nms_iou: overlap from which rotated boxes of windows, views and tiles are one.
         box_nms_iou: the same of horizontal boxes.
+        score_by: score rotated boxes image by image, or by scene: predictions of tiles named
+            SCENE__size__x___y are merged first; by default by scene where there are such tiles.
+        scene_labels: folder of the label files of the scenes (DOTA's txt, FAIR1M's xml), to score
+            by; by default the objects of the tiles' own labels are put together.
         scenes: folder of the images that the tiles were cut from; FAIR1M wants a file for each.
         limit: most images that are looked at, evenly spread.
         worst: pictures of so many of the worst images.
@@ -62,6 +66,8 @@ class Evaluate:
     flips: tuple[Flip, ...] = ()
     rotated_nms_iou: float = 0.1
     box_nms_iou: float = 0.5
+    score_by: Literal["image", "scene"] | None = None
+    scene_labels: Path | None = None
     scenes: Path | None = None
     limit: int | None = None
     worst: int = 8
@@ -75,6 +81,10 @@ class Evaluate:
             raise ValueError(f"worst and limit count images, found {self.worst} and {self.limit}")
         if self.stride is not None and self.crop is None:
             raise ValueError("a stride needs the side of the windows: give --crop too")
+        if self.scene_labels is not None and (self.score_by == "image" or self.limit is not None):
+            raise ValueError(
+                "scene_labels are for scoring whole scenes: leave out --score-by image and --limit"
+            )
         self.protocol(None)
 
     def protocol(self, trained_px: int | None) -> Protocol:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -14,7 +14,6 @@ from geomtp.types import ClassMap, Predictions, Rgb
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
 
-@dataclass
 class MapFolder:
     """Writes, below ``path`` and in the folders of the images:
 
@@ -24,15 +23,19 @@ class MapFolder:
       and holds the values for programs
     """
 
-    path: Path
-    classes: ClassMap
-    _written: set[str] = field(default_factory=set)
+    def __init__(self, path: Path, classes: ClassMap, images: Iterable[str]) -> None:
+        """``images``: all of them. Of those that differ by suffix alone the first loses it."""
+        self.path, self.classes = path, classes
+        self._stems: dict[str, str] = {}
+        taken: set[str] = set()
+        for image in images:
+            stem = str(PurePosixPath(image).with_suffix(""))
+            self._stems[image] = image if stem in taken else stem
+            taken.add(stem)
 
     def write(self, image: str, found: Predictions, figure: Image.Image) -> None:
-        """Write the files of one image. Images that differ in their suffix alone keep it."""
-        stem = str(PurePosixPath(image).with_suffix(""))
-        stem = image if stem in self._written else stem
-        self._written.add(stem)
+        """Write the files of one image."""
+        stem = self._stems[image]
         save_picture(figure, self.path / f"{stem}.png")
         if found.semantic_logits is not None:
             colours = (_BLACK, *self.classes.palette)

@@ -49,12 +49,16 @@ class Report:
     def write(self, folder: Path) -> Path:
         """Write ``result.json`` and ``result.md``; the path of the second."""
         folder.mkdir(parents=True, exist_ok=True)
-        page = folder / "result.md"
+        page = self.page_in(folder)
         with replacing(folder / "result.json") as part:
             part.write_text(json.dumps(_plain(self.content()), indent=1) + "\n", "utf-8")
         with replacing(page) as part:
             part.write_text(self.page(), "utf-8")
         return page
+
+    def page_in(self, folder: Path) -> Path:
+        """Where ``write`` puts the page."""
+        return folder / "result.md"
 
     def content(self) -> dict[str, Any]:
         """All of it as dicts and lists; figures that are not defined are NaN."""

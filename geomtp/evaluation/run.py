@@ -6,11 +6,9 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from geomtp.checkpoints import sha256_of
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.data.transforms import EvalTransform
@@ -22,15 +20,27 @@ from geomtp.evaluation.evaluated_data import (
     source_of,
     trained_size_px,
 )
+from geomtp.evaluation.facts import data_facts, model_facts
 from geomtp.evaluation.looking import look_at
 from geomtp.evaluation.prediction_maps import MapFolder
 from geomtp.evaluation.protocol import Protocol
 from geomtp.evaluation.result_files import Report, software
+from geomtp.evaluation.scene_scores import SceneScores
+from geomtp.evaluation.scene_truth import read_scene_labels
 from geomtp.evaluation.submissions import required_task, submission_of
 from geomtp.evaluation.worst_cases import WorstCases
 from geomtp.labels import LabelStore
+from geomtp.labels.tile_names import tile_of
 from geomtp.metrics.source_scores import SourceScores
 from geomtp.model import MultiTaskModel, SourceConfig, load
+from geomtp.parallel import (
+    is_first,
+    of_first,
+    processes_of_launcher,
+    rank,
+    rank_on_machine,
+    world_size,
+)
 from geomtp.training.stores import Say
 
 _SAID_EVERY_S = 15.0
@@ -58,8 +68,20 @@ class EvaluationResult:
 def evaluate(config: Evaluate, say: Say = print) -> EvaluationResult:
     """Measure a model, and write ``config.out`` and what else is asked for.
 
+    Processes that torchrun or srun started share the images; the first writes and speaks, and the
+    figures are the same in all.
+
     Raises ValueError, FileNotFoundError or OSError in one sentence for what the user can mend.
     """
+    with processes_of_launcher():
+        return _evaluate(config, say if is_first() else _silence)
+
+
+def _silence(text: str) -> None:
+    """What the other processes say."""
+
+
+def _evaluate(config: Evaluate, say: Say) -> EvaluationResult:
     began = time.monotonic()
     model = load(config.checkpoint)
     device = _device(config.device)
@@ -67,36 +89,52 @@ def evaluate(config: Evaluate, say: Say = print) -> EvaluationResult:
     name = source_of(config, model)
     assert model.config is not None
     source, tasks = model.config.sources[name], model.tasks_of(name)
+    _check_tasks(config, tasks)
+    settings = settings_of_training(config.checkpoint)
+    val_share = float(settings.get("val_share", 0.2))
+    store = of_first(lambda: evaluated_store(config, tasks, source, val_share))
+    protocol = config.protocol(trained_size_px(settings))
+    say(f"{len(store)} images of {store.source}; {protocol}")
+    collected = _collected(config, source, tasks, store)
+    _look_at_all(config, model, name, store, protocol, collected, say)
+    submission = None
+    if collected.submission is not None:
+        submission = of_first(collected.submission.finish)
+        say(submission)
+    seconds = round(time.monotonic() - began, 1)
+    running = {"device": str(device), "processes": world_size(), "seconds": seconds}
+    facts = {
+        "model": model_facts(config.checkpoint, model, name, settings),
+        "data": data_facts(config, store, source, collected.images, collected.labelled),
+        "protocol": {"in words": str(protocol), **dataclasses.asdict(protocol)},
+        "software": {**software(), **running},
+    }
+    report = collected.report(facts, config.out / "worst")
+    page = report.write(config.out) if is_first() else report.page_in(config.out)
+    return EvaluationResult(report, page, submission)
+
+
+def _check_tasks(config: Evaluate, tasks: list[str]) -> None:
+    """Raise ValueError for settings that the model's tasks have no use for."""
     if config.centre is not None and tasks != ["scene"]:
         raise ValueError(
             f"--centre leaves out the border, which {', '.join(tasks)} is scored on: it is for "
             f"the class of whole images alone"
         )
+    if (config.scene_labels or config.score_by == "scene") and "rotated" not in tasks:
+        raise ValueError(
+            f"scenes are merged of rotated boxes, and the model has {', '.join(tasks)}: leave out "
+            f"--score-by and --scene-labels"
+        )
     if config.submit is not None:
         required_task(config.submit, tasks)
-    settings = settings_of_training(config.checkpoint)
-    store = evaluated_store(config, tasks, source, float(settings.get("val_share", 0.2)))
-    protocol = config.protocol(trained_size_px(settings))
-    say(f"{len(store)} images of {store.source}; {protocol}")
-    collected = _collected(config, source, tasks)
-    _look_at_all(config, model, name, store, protocol, collected, say)
-    submission = None if collected.submission is None else collected.submission.finish()
-    seconds = round(time.monotonic() - began, 1)
-    facts = {
-        "model": _model_facts(config.checkpoint, model, name, settings),
-        "data": _data_facts(config, store, source, collected),
-        "protocol": {"in words": str(protocol), **dataclasses.asdict(protocol)},
-        "software": {**software(), "device": str(device), "seconds": seconds},
-    }
-    report = collected.report(facts, config.out / "worst")
-    if submission:
-        say(submission)
-    return EvaluationResult(report, report.write(config.out), submission)
 
 
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and world_size() > 1 and torch.cuda.is_available():
+        name = f"cuda:{rank_on_machine() % torch.cuda.device_count()}"
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
@@ -105,19 +143,38 @@ def _device(name: str) -> torch.device:
         ) from None
 
 
-def _collected(config: Evaluate, source: SourceConfig, tasks: list[str]) -> Collected:
+def _collected(
+    config: Evaluate, source: SourceConfig, tasks: list[str], store: LabelStore
+) -> Collected:
     classes = source.classes
+    images = [row.image for row in store]
     writer = config.submit and submission_of(
         config.submit, classes, config.out, config.rotated_nms_iou, config.scenes
     )
+    scenes = _scene_scores(config, source, images) if "rotated" in tasks else None
+    by_image = [task for task in tasks if task != "rotated" or scenes is None]
     return Collected(
         classes=classes,
         tasks=tasks,
-        scores=SourceScores(classes, tasks),
+        scores=SourceScores(classes, by_image),
+        scenes=scenes,
         worst=WorstCases(config.worst),
-        maps=None if config.maps is None else MapFolder(config.maps, classes),
+        maps=None if config.maps is None else MapFolder(config.maps, classes, images),
         submission=writer or None,
     )
+
+
+def _scene_scores(config: Evaluate, source: SourceConfig, images: list[str]) -> SceneScores | None:
+    """What scores rotated boxes by scene, where that is asked for or there are tiles."""
+    by = config.score_by
+    if by is None and (config.scene_labels or any(map(tile_of, images))):
+        by = "scene"
+    if by != "scene":
+        return None
+    labels = None
+    if config.scene_labels is not None:
+        labels = read_scene_labels(config.scene_labels, images, source.classes)
+    return SceneScores(source.classes, config.rotated_nms_iou, labels)
 
 
 def _look_at_all(
@@ -139,7 +196,14 @@ def _look_at_all(
         mean=source.mean,
         std=source.std,
     )
-    loader = validation_loader(dataset, name, workers=config.workers, limit=config.limit)
+    loader = validation_loader(
+        dataset,
+        name,
+        rank=rank(),
+        world=world_size(),
+        workers=config.workers,
+        limit=config.limit,
+    )
     count, said = min(len(store), config.limit or len(store)), time.monotonic()
     for batch in loader:  # of one image each
         height, width = batch.image_sizes_hw[0]
@@ -150,7 +214,8 @@ def _look_at_all(
         collected.add(batch, found, dataset)
         if time.monotonic() - said > _SAID_EVERY_S:
             said = time.monotonic()
-            say(f"{collected.images} of {count} images")
+            say(f"{min(count, collected.images * world_size())} of {count} images")
+    collected.gather()
     nothing_else = config.maps is None and config.submit is None
     if not collected.images:
         raise ValueError(f"none of the {count} images could be read")
@@ -159,38 +224,3 @@ def _look_at_all(
             f"the {count} images have no labels for {', '.join(model.tasks_of(name))}: there is "
             f"nothing to score; for predictions give --maps or --submit"
         )
-
-
-def _model_facts(
-    path: Path, model: MultiTaskModel, source: str, settings: dict[str, Any]
-) -> dict[str, Any]:
-    assert model.config is not None
-    return {
-        "file": path,
-        "sha256": sha256_of(path),
-        "encoder": model.config.encoder,
-        "tasks": model.tasks_of(source),
-        "source": source,
-        "classes": model.config.sources[source].classes.names,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "training seed": settings.get("seed"),
-        "training steps": settings.get("steps"),
-    }
-
-
-def _data_facts(
-    config: Evaluate, store: LabelStore, source: SourceConfig, collected: Collected
-) -> dict[str, Any]:
-    sizes = sorted({row.size_hw for row in store})
-    return {
-        "data": config.data,
-        "source": store.source,
-        "split": config.split,
-        "images": collected.images,
-        "labelled": collected.labelled,
-        "sizes": [f"{w} × {h}" for h, w in sizes[:5]] + ["…"] * (len(sizes) > 5),
-        "bands": len(source.mean),
-        "mean": source.mean,
-        "std": source.std,
-        "seed": "nothing is drawn at random",
-    }

@@ -13,6 +13,7 @@ from geomtp.evaluation.official_classes import DOTA_V2, FAIR1M, official_names
 from geomtp.evaluation.submission_check import check_submission
 from geomtp.evaluation.submission_files import Expected
 from geomtp.evaluation.tile_merging import SceneMerger
+from geomtp.parallel import gather_to_first
 from geomtp.types import ClassMap, Predictions, SizeHW
 
 TASK_OF = {"dota": "rotated", "fair1m": "rotated", "loveda": "semantic"}
@@ -26,6 +27,10 @@ class SubmissionWriter(ABC):
     @abstractmethod
     def add(self, image: str, found: Predictions, size_hw: SizeHW) -> None:
         """Take in one image of height and width ``size_hw``."""
+
+    @abstractmethod
+    def gather(self) -> None:
+        """Hand what several processes took in to the first, which alone can finish."""
 
     @abstractmethod
     def finish(self) -> str:
@@ -50,6 +55,10 @@ class SceneSubmission(SubmissionWriter):
     def add(self, image: str, found: Predictions, size_hw: SizeHW) -> None:
         """Take in one tile or image."""
         self._merger.add(image, found, size_hw)
+
+    def gather(self) -> None:
+        """Hand all tiles to the first process."""
+        self._merger.gather()
 
     def finish(self) -> str:
         """Merge, write and check."""
@@ -76,11 +85,19 @@ class MapSubmission(SubmissionWriter):
 
     def add(self, image: str, found: Predictions, size_hw: SizeHW) -> None:
         """Write one map. Raises ValueError for a name that was written before."""
-        name = PurePosixPath(image).stem
+        self._note(PurePosixPath(image).stem, size_hw)
+        write_picture(self.out.with_suffix(""), image, found, self._values)
+
+    def _note(self, name: str, size_hw: SizeHW) -> None:
         if name in self._sizes:
             raise ValueError(f"two images are called {name}: the server tells them by their names")
         self._sizes[name] = size_hw
-        write_picture(self.out.with_suffix(""), image, found, self._values)
+
+    def gather(self) -> None:
+        """Hand names and sizes to the first process. Raises ValueError for a name that is twice."""
+        sizes, self._sizes = list(self._sizes.items()), {}
+        for name, size_hw in gather_to_first(sizes):
+            self._note(name, size_hw)
 
     def finish(self) -> str:
         """Zip and check."""

@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
+import numpy as np
 import torch
 
 from geomtp.evaluation.fusion import suppressed_rotated
 from geomtp.geometry.rotated_boxes import translate
+from geomtp.labels.tile_names import scene_of, tile_of
+from geomtp.parallel import gather_to_first
+from geomtp.rasters import WindowXYXY
 from geomtp.types import Predictions, SizeHW
-
-_TILE = re.compile(r"(?P<scene>.+)__(?P<size>\d+)__(?P<x>\d+)___(?P<y>\d+)")
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A tile by its name: the scene (path without suffix), side and left upper corner, pixels."""
+class _Part:
+    """What was found in one tile or image, in the pixels of its scene."""
 
     scene: str
-    size_px: int
-    x: int
-    y: int
-
-
-def tile_of(image: str) -> Tile | None:
-    """What the name ``SCENE__size__x___y`` of a tile says; None where an image is no tile."""
-    path = PurePosixPath(image)
-    match = _TILE.fullmatch(path.stem)
-    if match is None:
-        return None
-    scene = (path.parent / match["scene"]).as_posix()
-    return Tile(scene, int(match["size"]), int(match["x"]), int(match["y"]))
+    window_xyxy: WindowXYXY
+    found: Predictions
 
 
 class SceneMerger:
     """Collects rotated boxes of tiles, and of images that are no tiles, by scene.
 
-    Tiles of any size may overlap: those of several rates are in the pixels of the same scene.
+    Tiles of any size may overlap: those of several rates are in the pixels of the same scene. What
+    comes out does not depend on the order in which they are added.
     """
 
     def __init__(self, nms_iou: float = 0.1) -> None:
         """``nms_iou``: boxes of a class are one where they overlap more than this."""
         self.nms_iou = nms_iou
-        self._parts: dict[str, list[Predictions]] = {}
-        self._sizes: dict[str, SizeHW] = {}
+        self._parts: dict[str, _Part] = {}
 
     def add(self, image: str, found: Predictions, size_hw: SizeHW) -> None:
         """Take in one tile or image of height and width ``size_hw``, in its own pixels.
@@ -55,29 +44,64 @@ class SceneMerger:
         """
         if found.rboxes is None or found.rbox_scores is None or found.rbox_labels is None:
             raise ValueError(f"the predictions of {image} hold no rotated boxes to merge")
-        tile = tile_of(image)
-        x, y = (0, 0) if tile is None else (tile.x, tile.y)
-        name = str(PurePosixPath(image).with_suffix("")) if tile is None else tile.scene
+        x, y = corner_of(image)
         moved = Predictions(
             rboxes=translate(found.rboxes.double(), (float(x), float(y))),
             rbox_scores=found.rbox_scores,
             rbox_labels=found.rbox_labels,
         )
-        self._parts.setdefault(name, []).append(moved)
-        height, width = self._sizes.get(name, (0, 0))
-        self._sizes[name] = (max(height, y + size_hw[0]), max(width, x + size_hw[1]))
+        window = (x, y, x + size_hw[1], y + size_hw[0])
+        self._parts[image] = _Part(scene_of(image), window, moved)
+
+    def gather(self) -> None:
+        """Hand all parts to the first process; afterwards it alone can merge."""
+        self._parts = dict(gather_to_first(list(self._parts.items())))
 
     def size_hw(self, scene: str) -> SizeHW:
         """Height and width that the tiles of a scene cover."""
-        return self._sizes[scene]
+        windows = [part.window_xyxy for part in self._parts.values() if part.scene == scene]
+        return max(y2 for *_, y2 in windows), max(x2 for _, _, x2, _ in windows)
+
+    def with_gaps(self) -> list[str]:
+        """The scenes whose tiles leave out a part of what they reach over, sorted by name."""
+        return [
+            scene
+            for scene, parts in self._by_scene()
+            if covered_share([part.window_xyxy for part in parts]) < 1
+        ]
 
     def scenes(self) -> Iterator[tuple[str, Predictions]]:
         """Each scene with its rotated boxes by falling score, sorted by name."""
-        for name in sorted(self._parts):
-            parts = self._parts[name]
+        for scene, parts in self._by_scene():
+            found = [part.found for part in parts]
             joined = Predictions(
-                rboxes=torch.cat([p.rboxes for p in parts if p.rboxes is not None]),
-                rbox_scores=torch.cat([p.rbox_scores for p in parts if p.rbox_scores is not None]),
-                rbox_labels=torch.cat([p.rbox_labels for p in parts if p.rbox_labels is not None]),
+                rboxes=torch.cat([p.rboxes for p in found if p.rboxes is not None]),
+                rbox_scores=torch.cat([p.rbox_scores for p in found if p.rbox_scores is not None]),
+                rbox_labels=torch.cat([p.rbox_labels for p in found if p.rbox_labels is not None]),
             )
-            yield name, suppressed_rotated(joined, self.nms_iou)
+            yield scene, suppressed_rotated(joined, self.nms_iou)
+
+    def _by_scene(self) -> list[tuple[str, list[_Part]]]:
+        """Scenes and, in them, tiles by their names: equal scores then always rank the same."""
+        scenes: dict[str, list[_Part]] = {}
+        for _, part in sorted(self._parts.items()):
+            scenes.setdefault(part.scene, []).append(part)
+        return sorted(scenes.items())
+
+
+def corner_of(image: str) -> tuple[int, int]:
+    """The left upper corner x, y of a tile in its scene, pixels; 0, 0 of what is no tile."""
+    tile = tile_of(image)
+    return (0, 0) if tile is None else (tile.x, tile.y)
+
+
+def covered_share(windows_xyxy: Iterable[WindowXYXY]) -> float:
+    """Which share of the area from 0, 0 to their farthest corner the windows cover: 0…1."""
+    windows = np.array(list(windows_xyxy))
+    xs, ys = (np.unique([0, *windows[:, axis::2].ravel()]) for axis in (0, 1))
+    covered = np.zeros((len(ys) - 1, len(xs) - 1), dtype=bool)
+    for x1, y1, x2, y2 in windows.tolist():
+        rows, columns = np.searchsorted(ys, (y1, y2)), np.searchsorted(xs, (x1, x2))
+        covered[slice(*rows), slice(*columns)] = True
+    areas = np.diff(ys)[:, None] * np.diff(xs)
+    return float(areas[covered].sum() / areas.sum())

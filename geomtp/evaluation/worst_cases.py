@@ -9,8 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from geomtp.evaluation.found_objects import matches_of
-from geomtp.metrics import ChangeScore, SemanticScore
+from geomtp.metrics import ChangeResult, SemanticResult
 from geomtp.metrics.averages import mean_of_defined
+from geomtp.metrics.semantic import confusion_of_maps
+from geomtp.parallel import gather_to_first
 from geomtp.training.pictures import save_picture
 from geomtp.types import Predictions, Targets
 
@@ -24,13 +26,11 @@ def quality_of(found: Predictions, targets: Targets, num_classes: int) -> float:
     """
     values = [matches.f1 for matches in matches_of(found, targets).values()]
     if found.semantic_logits is not None and targets.semantic is not None:
-        maps = SemanticScore(num_classes + 1)
-        maps.update(found.semantic, targets.semantic)
-        values.append(maps.compute().mean_iou)
+        counts = confusion_of_maps(found.semantic, targets.semantic, num_classes + 1)
+        values.append(SemanticResult.of_confusion(counts).mean_iou)
     if found.change_logits is not None and targets.change is not None:
-        change = ChangeScore()
-        change.update("", found.change, targets.change)
-        f1 = change.compute().f1
+        counts = confusion_of_maps(found.change, targets.change, 2)
+        f1 = ChangeResult.of_maps(SemanticResult.of_confusion(counts)).f1
         values.append(1.0 if f1 != f1 else f1)  # NaN: none on either side
     if found.scene_logits is not None and targets.scene_class is not None:
         values.append(float(found.scene_scores[targets.scene_class]))
@@ -48,10 +48,15 @@ class WorstCases:
         """Take in one image; it is drawn only where it is among the worst so far."""
         if quality != quality or not self.count:  # NaN: it has no labels
             return
-        if len(self._cases) < self.count or quality < self._cases[-1][0]:
-            self._cases.append((quality, image, draw()))
-            self._cases.sort(key=lambda case: case[:2])
-            del self._cases[self.count :]
+        if len(self._cases) < self.count or (quality, image) < self._cases[-1][:2]:
+            self._keep([*self._cases, (quality, image, draw())])
+
+    def _keep(self, cases: list[tuple[float, str, Image.Image]]) -> None:
+        self._cases = sorted(cases, key=lambda case: case[:2])[: self.count]
+
+    def gather(self) -> None:
+        """Hand the worst of all processes to the first."""
+        self._keep(gather_to_first(self._cases))
 
     def write(self, folder: Path) -> list[dict[str, str | float]]:
         """Write the pictures, the worst first: image, quality and file of each."""

@@ -21,7 +21,11 @@ from geomtp.geometry.rotated_boxes import (
     rboxes_from_boxes,
     regularise,
 )
-from geomtp.geometry.rotated_iou import rotated_iou, rotated_iou_pairs
+from geomtp.geometry.rotated_iou import (
+    largest_rotated_iou,
+    rotated_iou,
+    rotated_iou_pairs,
+)
 from geomtp.geometry.rotated_nms import rotated_nms
 from geomtp.geometry.rotated_roi_align import rotated_roi_align
 
@@ -30,6 +34,7 @@ __all__ = [
     "decode_rle_crop",
     "enclosing_boxes",
     "encode_rle",
+    "largest_rotated_iou",
     "mask_boxes",
     "masks_from_rboxes",
     "minimum_area_rbox",

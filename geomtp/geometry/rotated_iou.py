@@ -86,6 +86,36 @@ def rotated_iou_pairs(
     return overlap_of_pairs(frames(a), row, frames(b), row, mode).to(a_cxcywha.dtype)
 
 
+@torch.no_grad()
+@one_thread()
+def largest_rotated_iou(
+    a_cxcywha: Tensor, b_cxcywha: Tensor, labels_a: Tensor, labels_b: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Which box of ``b`` (M, 5) each box of ``a`` (N, 5) overlaps most: IoU (N,) and index (N,).
+
+    Only boxes of the same label (N,), (M,) meet. Of equal overlaps the first box of ``b`` counts;
+    −1 and −1 where no enclosing boxes overlap. Float64 and int64; the whole matrix is never made.
+    """
+    require_columns("a_cxcywha", a_cxcywha, 5)
+    require_columns("b_cxcywha", b_cxcywha, 5)
+    a, b = (_widened(boxes.double(), 0.0) for boxes in (a_cxcywha, b_cxcywha))
+    frames_a, frames_b = frames(a), frames(b)
+    found = [
+        (i, j, overlap_of_pairs(frames_a, i, frames_b, j))
+        for i, j in pairs_between(enclosing_boxes(a), enclosing_boxes(b), labels_a, labels_b)
+    ]
+    largest, which = a.new_full((len(a),), -1.0), labels_a.new_full((len(a),), -1)
+    if found:
+        i, j, overlap = (torch.cat(column) for column in zip(*found, strict=True))
+        # By box of a, then by falling overlap, then by box of b; the first of each box of a counts.
+        order = j.argsort()
+        order = order[overlap[order].argsort(descending=True, stable=True)]
+        order = order[i[order].argsort(stable=True)]
+        best = order[i[order].diff(prepend=i.new_full((1,), -1)) > 0]
+        largest[i[best]], which[i[best]] = overlap[best], j[best]
+    return largest, which
+
+
 def _widened(rboxes: Tensor, smallest_side_px: float) -> Tensor:
     """The boxes with sides of at least this length (negative ones count as 0)."""
     sides = rboxes[:, 2:4].clamp(min=smallest_side_px)

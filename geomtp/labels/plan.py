@@ -27,7 +27,7 @@ from geomtp.labels.readers import READERS
 from geomtp.labels.reports import ReadNotes
 from geomtp.labels.store_building import check_classes, class_counts
 from geomtp.labels.store_format import INFO_NAME, StoreInfo, read_json
-from geomtp.labels.tiling import tile_stem
+from geomtp.labels.tile_names import tile_stem
 from geomtp.types import ClassMap
 
 _FILE = "run.json"

@@ -23,6 +23,7 @@ from geomtp.labels.cut_objects import (
 from geomtp.labels.outlines import geos
 from geomtp.labels.reports import ReadNotes
 from geomtp.labels.shapes import faults
+from geomtp.labels.tile_names import tile_name
 from geomtp.rasters import (
     Georeference,
     RasterInfo,
@@ -112,17 +113,6 @@ def _starts(length: int, size: int, gap: int) -> NDArray[np.int64]:
 def _window(row: Sequence[int]) -> WindowXYXY:
     x1, y1, x2, y2 = row
     return (x1, y1, x2, y2)
-
-
-def tile_stem(image: str) -> str:
-    """What the paths of all tiles of an image begin with: its own without the suffix."""
-    return str(PurePosixPath(image).with_suffix(""))
-
-
-def tile_name(image: str, window_xyxy: WindowXYXY) -> str:
-    """The path of a tile: that of the image with ``__size__x___y`` and the suffix ``.tif``."""
-    x1, y1, x2, _ = window_xyxy
-    return f"{tile_stem(image)}__{x2 - x1}__{x1}___{y1}.tif"
 
 
 def objects_in_windows(

@@ -40,6 +40,11 @@ def dior_objects(path: Path, notes: ReadNotes) -> tuple[AnnotatedObject, ...] | 
     return _objects(path, notes, "object", _dior_object)
 
 
+def fair1m_objects(path: Path, notes: ReadNotes) -> tuple[AnnotatedObject, ...] | None:
+    """The objects in one FAIR1M file; None (noted) when it is no usable xml."""
+    return _objects(path, notes, "objects/object", _fair1m_object)
+
+
 def _read(
     images: Path,
     annotations: Path,

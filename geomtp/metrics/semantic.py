@@ -117,31 +117,14 @@ class SemanticScore:
         Raises:
             ValueError: the shapes differ, or a counted value is not in 0…K−1.
         """
-        if prediction.shape != truth.shape:
-            raise ValueError(
-                f"prediction and truth must have one shape, "
-                f"got {tuple(prediction.shape)} and {tuple(truth.shape)}"
-            )
         if image_id is not None and image_id in self._by_image:
             return
-        counted = truth != self.ignore_index
-        true, predicted = truth[counted].long(), prediction[counted].long()
-        self._check_range("truth", true)
-        self._check_range("prediction", predicted)
-        flat = torch.bincount(true * self.num_classes + predicted, minlength=self.num_classes**2)
-        counts = flat.cpu().numpy()
+        counts = confusion_of_maps(prediction, truth, self.num_classes, self.ignore_index).ravel()
         if image_id is None:
             self._nameless += counts
         else:
             cells = counts.nonzero()[0]  # few of the K² pairs of classes meet in one image
             self._by_image[image_id] = cells, counts[cells]
-
-    def _check_range(self, name: str, values: Tensor) -> None:
-        if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < self.num_classes:
-            raise ValueError(
-                f"{name} holds values {int(values.min())}…{int(values.max())}, "
-                f"expected 0…{self.num_classes - 1} (or {self.ignore_index}, ignored, in the truth)"
-            )
 
     def compute(self) -> SemanticResult:
         """The scores of all maps counted so far in all processes; the same in every process.
@@ -152,6 +135,37 @@ class SemanticScore:
         for cells, counts in dict(gather_objects(list(self._by_image.items()))).values():
             total[cells] += counts
         return SemanticResult.of_confusion(total.reshape(self.num_classes, self.num_classes))
+
+
+def confusion_of_maps(
+    prediction: Tensor, truth: Tensor, num_classes: int, ignore_index: int = IGNORE
+) -> Counts:
+    """The pixels of one map by true class (row) and predicted class (column): (K, K).
+
+    Args:
+        prediction: (H, W) integers, 0…K−1.
+        truth: (H, W) integers, 0…K−1 or ``ignore_index``, which is not counted.
+        num_classes: K, the background included.
+        ignore_index: see ``truth``.
+
+    Raises:
+        ValueError: the shapes differ, or a counted value is not in 0…K−1.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(
+            f"prediction and truth must have one shape, "
+            f"got {tuple(prediction.shape)} and {tuple(truth.shape)}"
+        )
+    counted = truth != ignore_index
+    true, predicted = truth[counted].long(), prediction[counted].long()
+    for name, values in (("truth", true), ("prediction", predicted)):
+        if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < num_classes:
+            raise ValueError(
+                f"{name} holds values {int(values.min())}…{int(values.max())}, "
+                f"expected 0…{num_classes - 1} (or {ignore_index}, ignored, in the truth)"
+            )
+    flat = torch.bincount(true * num_classes + predicted, minlength=num_classes**2)
+    return flat.reshape(num_classes, num_classes).cpu().numpy()
 
 
 def _ratio(above: ArrayLike, below: ArrayLike) -> NDArray[np.float64]:

@@ -80,7 +80,7 @@ def _data(config: FineTune, store: LabelStore, say: Say) -> RunData:
 def _model(config: FineTune, store: LabelStore, say: Say) -> MultiTaskModel:
     """The model to train, with the weights that it starts from."""
     torch.manual_seed(config.seed)
-    model_config = _model_config(config, store)
+    model_config = fine_tune_model_config(config, store)
     decoder = None
     if config.reuse_decoder and config.weights is not None:
         decoder = TrainedDecoder.read(config.weights, config.task)
@@ -96,7 +96,8 @@ def _model(config: FineTune, store: LabelStore, say: Say) -> MultiTaskModel:
     return model
 
 
-def _model_config(config: FineTune, store: LabelStore) -> ModelConfig:
+def fine_tune_model_config(config: FineTune, store: LabelStore) -> ModelConfig:
+    """What to build for a run on ``store``, of which classes, mean and std are asked."""
     name = source_name(store.source)
     own = model_config_of(config, {name: store}, {name: (config.task,)})
     options: dict[str, Any] = dict(own.encoder_options)

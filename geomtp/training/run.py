@@ -19,10 +19,11 @@ from geomtp.training.configs import Training
 from geomtp.training.curves import draw_curves, read_metrics
 from geomtp.training.module import MultiTaskTraining
 from geomtp.training.run_data import StepData
-from geomtp.training.run_folder import RunFolder, last_step
+from geomtp.training.run_folder import RunFolder, is_first_process, last_step
 from geomtp.training.stores import Say
 from geomtp.training.trainers import fit
 from geomtp.training.validation import HEADLINES, Scores, Validation, ValidationSet
+from geomtp.training.view_sizes import small_views
 
 MAY_DIFFER = {"data", "out", "workers", "resume", "log_every", "accelerator", "pictures"}
 """Settings that a resumed run may change: they do not change its numbers."""
@@ -103,6 +104,8 @@ def train(
 
     ``balance``: learned weights of the losses; ``also``: what else is done between the steps.
     """
+    if is_first_process() and (warning := small_views(data.training, data.held_out)):
+        say(warning)
     start_step = last_step(folder) if config.resume else 0
     module = MultiTaskTraining(model, config, folder.path, balance)
     validation = Validation(

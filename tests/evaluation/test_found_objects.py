@@ -79,10 +79,13 @@ def test_the_worst_are_kept(tmp_path):
     for name, quality in (("a", 0.9), ("b", 0.2), ("c", 0.5), ("d", 0.7), ("e", float("nan"))):
         worst.add(name, quality, lambda name=name: draw(name))
     assert drawn == ["a", "b", "c"]  # the others were never among the worst
+    worst.add("0", 0.5, lambda: draw("0"))  # of equals those that come first by name
+    worst.add("cc", 0.5, lambda: draw("cc"))
+    assert drawn == ["a", "b", "c", "0"]
     (tmp_path / "09.png").touch()
     assert worst.write(tmp_path) == [
         {"image": "b", "quality": 0.2, "picture": f"{tmp_path.name}/01.png"},
-        {"image": "c", "quality": 0.5, "picture": f"{tmp_path.name}/02.png"},
+        {"image": "0", "quality": 0.5, "picture": f"{tmp_path.name}/02.png"},
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["01.png", "02.png"]
 
@@ -92,9 +95,9 @@ def test_maps_hold_values_and_colours(tmp_path):
     picture = coloured(values, ((0, 0, 0), (255, 0, 0), (0, 9, 0)))
     assert np.asarray(picture).tolist() == values.tolist()
     assert picture.convert("RGB").getpixel((1, 0)) == (255, 0, 0)
-    folder = MapFolder(tmp_path, ClassMap(("a", "b")))
+    folder = MapFolder(tmp_path, ClassMap(("a", "b")), ("x/1.png", "x/1.tif"))
     found = Predictions(change_logits=torch.tensor([[[1.0]], [[2.0]]]))
-    for name in ("x/1.png", "x/1.tif"):
+    for name in ("x/1.tif", "x/1.png"):  # the order in which they come does not matter
         folder.write(name, found, Image.new("RGB", (4, 4)))
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == [
         "1.png", "1.tif.png", "1.tif_change.png", "1_change.png",

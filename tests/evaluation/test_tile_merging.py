@@ -2,7 +2,7 @@
 
 import torch
 
-from geomtp.evaluation.tile_merging import SceneMerger, Tile, tile_of
+from geomtp.evaluation.tile_merging import SceneMerger, covered_share
 from geomtp.geometry import quads_from_rboxes
 from geomtp.types import Predictions
 from tests.golden_cases import GoldenCase
@@ -44,13 +44,6 @@ def test_the_reference_s_merging():
     assert count == case.scalar("num_after") == 77
 
 
-def test_names_of_tiles():
-    assert tile_of("images/P0006__1024__824___0.tif") == Tile("images/P0006", 1024, 824, 0)
-    assert tile_of("a__b__682__0___33.png") == Tile("a__b", 682, 0, 33)
-    assert tile_of("P0006.png") is None
-    assert tile_of("P0006__1024__824.png") is None
-
-
 def test_merging_by_hand():
     merger = SceneMerger(0.1)
     # The same object seen by two tiles of 100 px, the second 60 px further right, and by one of
@@ -67,3 +60,27 @@ def test_merging_by_hand():
     assert len(nothing.rboxes) == 0
     assert merger.size_hw("s") == (120, 160)
     assert merger.size_hw("whole") == (30, 40)
+
+
+def test_merging_does_not_depend_on_the_order_of_tiles():
+    tiles = {
+        "s__100__0___0.png": of_boxes([[80, 50, 20, 10, 0]], [0.5], [0]),
+        "s__100__60___0.png": of_boxes([[21, 50, 20, 10, 0]], [0.5], [0]),
+    }
+    merged = []
+    for names in (list(tiles), list(tiles)[::-1]):
+        merger = SceneMerger(0.1)
+        for name in names:
+            merger.add(name, tiles[name], (100, 100))
+        merged.append(next(merger.scenes())[1].rboxes.tolist())
+    assert merged == [[[80, 50, 20, 10, 0]]] * 2  # of equal scores the first tile's
+
+
+def test_gaps_between_tiles():
+    assert covered_share([(0, 0, 100, 100), (60, 0, 160, 100)]) == 1
+    assert covered_share([(0, 0, 100, 100), (100, 100, 200, 200)]) == 0.5
+    assert covered_share([(100, 0, 200, 50)]) == 0.5
+    merger, nothing = SceneMerger(), of_boxes([], [], [])
+    for name in ("b__9__0___0.png", "b__9__9___0.png", "a__9__9___0.png"):
+        merger.add(name, nothing, (9, 9))
+    assert merger.with_gaps() == ["a"]

@@ -7,6 +7,7 @@ import torch
 from geomtp.geometry import rotated_iou
 from geomtp.metrics import RotatedScore
 from geomtp.metrics.averages import average_precision
+from geomtp.metrics.rotated import IMAGES_AT_ONCE
 from geomtp.types import Predictions, Targets
 from tests.golden_cases import GoldenCase
 
@@ -126,6 +127,41 @@ def test_equals_plain_loops():
         levels = [plain_average_precision(images, label, t / 100) for t in range(50, 100, 5)]
         assert result.ap[label] == pytest.approx(np.mean(levels))
     assert 0 < result.ap75[0] < result.ap50[0] < 1
+
+
+def test_overlaps_of_many_images_are_those_of_each():
+    generator = torch.Generator().manual_seed(5)
+    images = [random_image(generator, 12, 7) for _ in range(IMAGES_AT_ONCE + 6)]
+    score = RotatedScore(("a", "b"))
+    for number, (predictions, targets, _) in enumerate(images):
+        score.update(number, predictions, targets)
+    matches = score.compute().matches
+    for label, name in enumerate(("a", "b")):
+        rows, before = [], 0
+        for number in sorted(range(len(images)), key=repr):  # the order of images in a result
+            predictions, targets, _ = images[number]
+            mine, own = predictions.rbox_labels == label, targets.rbox_labels == label
+            overlaps = rotated_iou(predictions.rboxes[mine].double(), targets.rboxes[own].double())
+            for value, row in zip(predictions.rbox_scores[mine].tolist(), overlaps, strict=True):
+                best = int(row.argmax()) if len(row) else -1
+                rows.append((value, float(row[best]) if len(row) else 0.0, before + best))
+            before += int(own.sum())
+        scores, ious, truth = map(np.array, zip(*sorted(rows, key=lambda r: -r[0]), strict=True))
+        np.testing.assert_allclose(matches[name].scores, scores, atol=0)
+        np.testing.assert_allclose(matches[name].best_iou.clip(0), ious, atol=1e-12)
+        near = ious > 0
+        assert near.sum() > 200
+        assert (matches[name].best_truth[near] == truth[near]).all()
+
+
+def test_of_equal_overlaps_the_first_box_counts():
+    score = RotatedScore(("a",))
+    score.update(0, found_of(BOX, scores=[0.9]), true_of(FAR, BOX, BOX))
+    assert score.compute().matches["a"].best_truth.tolist() == [1]
+    ignored = torch.tensor([False, True, False])
+    score = RotatedScore(("a",))
+    score.update(0, found_of(BOX, scores=[0.9]), true_of(FAR, BOX, BOX), ignored)
+    assert score.compute().ap50[0] == 0.5  # the one that is not ignored was found
 
 
 def found_of(*rows, scores, labels=None):
