@@ -12,7 +12,7 @@ from geomtp import __version__
 from geomtp.checkpoints import replacing
 from geomtp.data.sources import SOURCES
 from geomtp.hub.card_facts import MACHINE, CardFacts
-from geomtp.hub.repositories import CARD, LIBRARY
+from geomtp.hub.repositories import CARD, LIBRARY, published_name
 from geomtp.model import ModelConfig, SourceConfig
 
 PIPELINES = {
@@ -44,7 +44,7 @@ def model_card(path: str | Path, *, licence: str = UNKNOWN) -> str:
         _header(facts, licence),
         f"# {facts.name}",
         _summary(facts),
-        _use(facts, path),
+        _use(facts),
         _classes(facts.model),
         _input(facts),
         _encoder(facts),
@@ -117,7 +117,7 @@ def _summary(facts: CardFacts) -> str:
     return f"{kind}: `{_encoder_name(facts)}`, for overhead imagery; {size}."
 
 
-def _use(facts: CardFacts, path: Path) -> str:
+def _use(facts: CardFacts) -> str:
     if facts.model is not None:
         source = next(iter(facts.model.sources))
         channels, side = facts.model.in_channels, facts.model.image_size
@@ -134,7 +134,7 @@ def _use(facts: CardFacts, path: Path) -> str:
     lines = [
         "geomtp weights fetch USER/NAME --out weights",
         f"geomtp finetune TASK --data DIR --encoder {_encoder_name(facts)} "
-        f"--weights weights/{path.name}",
+        f"--weights weights/{published_name(facts.kind)}",
     ]
     return "\n".join(["## Use", "", "```sh", *lines, "```"])
 
@@ -239,4 +239,5 @@ def _unknown(facts: CardFacts, licence: str) -> str:
 def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
     """A table in Markdown."""
     cells = [head, ("---",) * len(head), *rows]
-    return [f"| {' | '.join(str(cell) for cell in row)} |" for row in cells]
+    texts = [[str(cell).replace("|", "\\|") for cell in row] for row in cells]
+    return [f"| {' | '.join(row)} |" for row in texts]

@@ -9,21 +9,19 @@ from pathlib import Path
 import yaml
 
 from geomtp.checkpoints import read_description, read_weights, save_weights, sha256_of
-from geomtp.encoders.weights import ENCODER_NAME
 from geomtp.hub.model_card import model_card
 from geomtp.hub.repositories import (
     CARD,
     LIBRARY,
+    MODEL_NAME,
+    NAMES,
     fetch_file,
     is_repo_id,
     no_weights,
     publish_files,
+    published_name,
 )
 from geomtp.model import MultiTaskModel, load, save
-
-MODEL_NAME = "model.safetensors"
-NAMES = (MODEL_NAME, ENCODER_NAME)
-"""The files that are looked for in a folder or a repository, in this order."""
 
 
 def from_pretrained(
@@ -172,7 +170,7 @@ def push_to_hub(
     path = _local(Path(model))
     _, info = read_description(path)
     card = _card_of(path) or model_card(path, licence=licence)
-    there = ENCODER_NAME if str(info.get("kind", "")).endswith("encoder") else MODEL_NAME
+    there = published_name(str(info.get("kind")))
     description = json.dumps(info, indent=2, ensure_ascii=False) + "\n"
     return publish_files(
         repo_id,

@@ -8,12 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from geomtp import __version__
+from geomtp.encoders.weights import ENCODER_NAME
 
 LIBRARY = "geomtp"
 
 CARD = "README.md"
 
+MODEL_NAME = "model.safetensors"
+
+NAMES = (MODEL_NAME, ENCODER_NAME)
+"""The files that are looked for in a folder or a repository, in this order."""
+
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def published_name(kind: str) -> str:
+    """What a file of ours is called in a repository; ``kind``: what its description says."""
+    return ENCODER_NAME if kind.endswith("encoder") else MODEL_NAME
 
 
 def is_repo_id(name: str) -> bool:

@@ -94,6 +94,7 @@ def test_an_encoder_has_a_card_too_and_says_what_is_not_known(run, tmp_path):
     card = model_card(run / "encoder.safetensors")
     assert header_of(card)["pipeline_tag"] == "image-feature-extraction"
     assert "The encoder alone: `resnet10t`" in card
+    assert "--encoder resnet10t --weights weights/encoder.safetensors" in card
     assert "How good they are: no figures of these weights" in card
     alone = tmp_path / "alone" / "model.safetensors"
     alone.parent.mkdir()
