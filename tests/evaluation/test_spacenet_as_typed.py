@@ -117,7 +117,7 @@ def check_evaluation(run):
 def test_a_step_with_the_full_model(tmp_path, monkeypatch, capsys):
     """ViT-L + RVSA at 384 px with an UperNet of 512 channels, the pretrained decoder reused.
 
-    Some 8 GB of memory, 11 GB of disk, under two minutes on two free cores.
+    Up to 11 GB of memory and 11 GB of disk, under two minutes on two free cores.
     """
     monkeypatch.chdir(tmp_path)
     spacenet_v1(tmp_path / "SpaceNetV1")
