@@ -13,11 +13,21 @@ __version__ = "0.1.0"
 _HOMES = {
     "MultiTaskModel": "geomtp.model",
     "create_encoder": "geomtp.encoders.presets",
+    "from_pretrained": "geomtp.hub",
     "load": "geomtp.model",
+    "push_to_hub": "geomtp.hub",
     "save": "geomtp.model",
 }
 
-__all__ = ["MultiTaskModel", "__version__", "create_encoder", "load", "save"]
+__all__ = [
+    "MultiTaskModel",
+    "__version__",
+    "create_encoder",
+    "from_pretrained",
+    "load",
+    "push_to_hub",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:

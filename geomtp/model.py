@@ -405,9 +405,21 @@ def load(path: str | Path) -> MultiTaskModel:
     if info.get("kind") != "model":
         kind = info.get("kind", "unknown")
         raise ValueError(f"{path} holds no whole model (kind: {kind}); load it as weights instead")
-    model = build_model(ModelConfig.from_json(info["model"]))
-    model.load_state_dict(weights)
+    try:
+        model = build_model(_all_in_the_file(ModelConfig.from_json(info["model"])))
+        model.load_state_dict(weights)
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:  # of a stranger's JSON
+        raise ValueError(
+            f"{path} describes a model that this geomtp cannot build ({str(error)[:200]}); was it "
+            f"written by a newer one?"
+        ) from error
     return model.eval()
+
+
+def _all_in_the_file(config: ModelConfig) -> ModelConfig:
+    """``config`` without the download of weights that the file holds anyway."""
+    options = {name: v for name, v in config.encoder_options.items() if name != "download"}
+    return dataclasses.replace(config, encoder_options=options)
 
 
 def loss_weight(name: str, weights: Mapping[str, float]) -> float:

@@ -1,6 +1,12 @@
 """Weights in files: our own, foreign ones, and official weights in and out of our modules."""
 
-from geomtp.checkpoints.files import read_weights, replacing, save_weights, sha256_of
+from geomtp.checkpoints.files import (
+    read_description,
+    read_weights,
+    replacing,
+    save_weights,
+    sha256_of,
+)
 from geomtp.checkpoints.foreign import read_foreign
 from geomtp.checkpoints.official import (
     FitsOfficialTensors,
@@ -21,6 +27,7 @@ __all__ = [
     "ImportReport",
     "export_official",
     "import_official",
+    "read_description",
     "read_foreign",
     "read_weights",
     "replacing",

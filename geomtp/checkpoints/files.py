@@ -121,19 +121,40 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ValueError: the file is damaged, of another kind, or nothing describes it.
     """
     path = Path(path)
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get(INFO_ENTRY)
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    return tensors, _info_of(path.with_suffix(".json"), text)
+
+
+def read_description(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+    """The shapes of the weights by name, and their description: ``read_weights`` without values.
+
+    Raises as ``read_weights``.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get(INFO_ENTRY)
+        shapes = {
+            key: tuple(file.get_slice(key).get_shape())
+            for key in file.keys()  # noqa: SIM118
+        }
+    return shapes, _info_of(path.with_suffix(".json"), text)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file, open for reading; raises as ``read_weights``."""
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}: the file does not exist")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            yield file
     except SafetensorError as error:
         raise ValueError(
             f"{path} is not a whole {SUFFIX} file ({error}): it was cut short, damaged or is of "
             f"another kind; copy it again"
         ) from error
-    text = metadata.get(INFO_ENTRY)
-    return tensors, _info_of(path.with_suffix(".json"), text)
 
 
 def _info_of(sidecar: Path, text: str | None) -> dict[str, Any]:

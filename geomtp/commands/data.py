@@ -25,6 +25,10 @@ def data(words: Sequence[str]) -> int:
     preparing.add_argument("--from", dest="root", required=True, help="folder of the data set")
     preparing.add_argument("--out", required=True, help="folder of the label store and its images")
     preparing.add_argument(
+        "--download", dest="fetch", action="store_true",
+        help="download it into the folder --from first, by torchgeo (see `geomtp data list`)",
+    )  # fmt: skip
+    preparing.add_argument(
         "--tile", dest="size_px", type=int, metavar="PX",
         help="size of tiles (dota_v1, dota_v2, fair1m; by default as the reference)",
     )  # fmt: skip

@@ -32,7 +32,24 @@ def weights(words: Sequence[str]) -> int:
     exporting = verbs.add_parser("export", help="a file of ours under official names")
     exporting.add_argument("file")
     exporting.add_argument("--out", required=True, help="file to write (.pth or .safetensors)")
+    card = verbs.add_parser("card", help="a model card, README.md beside the file")
+    card.add_argument("file")
+    card.add_argument("--out", help="write it there instead")
+    _add_licence(card)
+    fetching = verbs.add_parser("fetch", help="weights out of a repository of the Hugging Face hub")
+    fetching.add_argument("repository", metavar="USER/NAME")
+    fetching.add_argument("--out", required=True, help="folder to write")
+    fetching.add_argument("--revision", help="branch, tag or commit")
+    pushing = verbs.add_parser("push", help="a file of ours, with its card, into a repository")
+    pushing.add_argument("file", help="or the folder of a run")
+    pushing.add_argument("repository", metavar="USER/NAME")
+    pushing.add_argument("--revision", help="branch")
+    pushing.add_argument("--private", action="store_true", help="where it is made anew")
+    _add_licence(pushing)
     chosen = parser.parse_args(words)
+    if chosen.verb in ("card", "fetch", "push"):
+        print(_published(chosen))
+        return 0
     from geomtp.inference import weight_files
 
     if chosen.verb == "inspect":
@@ -52,3 +69,26 @@ def weights(words: Sequence[str]) -> int:
             )
         )
     return 0
+
+
+def _add_licence(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--licence", default="unknown", help="of the weights, as the hub names it (mit, cc-by-4.0)"
+    )
+
+
+def _published(chosen: argparse.Namespace) -> str:
+    """What came of a verb that concerns others."""
+    from geomtp import hub
+
+    if chosen.verb == "card":
+        return str(hub.write_card(chosen.file, chosen.out, licence=chosen.licence))
+    if chosen.verb == "fetch":
+        return str(hub.fetch_into(chosen.repository, chosen.out, chosen.revision))
+    return hub.push_to_hub(
+        chosen.file,
+        chosen.repository,
+        private=chosen.private or None,
+        revision=chosen.revision,
+        licence=chosen.licence,
+    )

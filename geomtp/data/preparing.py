@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
+from geomtp.data.downloading import DOWNLOADS, download
 from geomtp.data.folders import describe
 from geomtp.data.sources import PUBLIC, PublicSource
 from geomtp.data.sources.tiled import TiledSource
@@ -25,16 +26,17 @@ def prepare(
     skip_bad: bool = False,
     strict: bool = False,
     progress: bool = False,
+    fetch: bool = False,
 ) -> str:
     """Write the label store ``out`` of the public data set ``name`` below ``root``; what it holds.
 
     Images that have to be cut or drawn are written beside the store. Called again after an
     interruption it goes on where it stopped. ``size_px``, ``gap_px`` and ``rates`` cut other tiles
-    than the reference (``Tiling``).
+    than the reference (``Tiling``). ``fetch``: download it into ``root`` first, by torchgeo.
 
     Raises ValueError or FileNotFoundError in one sentence for an unknown name, another layout,
     settings that do not fit, and images that cannot be read (unless ``skip_bad``: they are left
-    out).
+    out); as ``download`` where that is asked for.
     """
     source = dataclasses.replace(_source(name), progress=progress)
     tiles = {"size_px": size_px, "gap_px": gap_px, "rates": rates}
@@ -42,6 +44,8 @@ def prepare(
     if changes:
         source = _tiled_otherwise(source, changes)
     _check_folders(name, root, out)
+    if fetch:
+        root = download(name, root)
     store, report = source.build_with_report(root, out, strict=strict)
     if report.count(DAMAGED) and not skip_bad:
         (out / INFO_NAME).unlink()
@@ -62,7 +66,8 @@ def _damaged(examples: tuple[str, ...]) -> str:
 def listing() -> str:
     """The public data sets, one a line."""
     width = max(map(len, PUBLIC))
-    return "\n".join(f"{name:<{width}}  {_title(source)}" for name, source in PUBLIC.items())
+    ways = {name: " [--download]" if name in DOWNLOADS else "" for name in PUBLIC}
+    return "\n".join(f"{n:<{width}}  {_title(source)}{ways[n]}" for n, source in PUBLIC.items())
 
 
 def card(name: str) -> str:

@@ -15,6 +15,7 @@ from geomtp.evaluation.evaluate_config import Evaluate
 from geomtp.labels import ImageLabels, LabelStore, StoreInfo, write_store
 from geomtp.labels.image_files import IMAGE_SUFFIXES, ImageFolder
 from geomtp.labels.reports import ReadNotes
+from geomtp.labels.store_building import OtherClassesError
 from geomtp.labels.store_format import INFO_NAME
 from geomtp.model import MultiTaskModel, SourceConfig
 
@@ -104,7 +105,12 @@ def _store(
         )
     names = source.classes.names
     folder = FolderStore(task, names, val_share=val_share, channels=len(source.mean))
-    return folder.build(data, place)[0]
+    try:
+        return folder.build(data, place)[0]
+    except OtherClassesError as error:
+        raise ValueError(
+            f"the checkpoint's classes are not the data's: it knows {', '.join(names)}, but {error}"
+        ) from error
 
 
 def _images_alone(data: Path) -> bool:

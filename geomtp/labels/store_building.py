@@ -107,8 +107,12 @@ def class_counts(annotations: Iterable[Annotations]) -> Counter[str]:
     )
 
 
+class OtherClassesError(ValueError):
+    """Labels of classes that are not among those that were asked for."""
+
+
 def check_classes(found: Counter[str], classes: ClassMap) -> None:
-    """Raise ValueError listing the names that ``classes`` lacks, with counts and near matches."""
+    """Raise OtherClassesError: the names that ``classes`` lacks, with counts and near matches."""
     strangers = [(name, count) for name, count in found.most_common() if name not in classes.names]
     if not strangers:
         return
@@ -116,7 +120,7 @@ def check_classes(found: Counter[str], classes: ClassMap) -> None:
     for name, count in strangers[:20]:
         near = get_close_matches(name, classes.names, n=1)
         lines.append(f"{name!r} ({count} objects{f'; did you mean {near[0]!r}?' if near else ''})")
-    raise ValueError(
+    raise OtherClassesError(
         f"{len(strangers)} unknown classes: {', '.join(lines)}; known: {', '.join(classes.names)}. "
         f"Name the classes as in the annotations, or ask to skip unknown ones"
     )

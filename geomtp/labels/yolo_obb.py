@@ -1,8 +1,8 @@
-"""YOLO-OBB text files: a class index and one quadrilateral in fractions of the image a line."""
+"""YOLO text files: a class index and a quadrilateral or a box in fractions of the image a line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,32 @@ _FARTHEST = 2.0  # sides of the image; what lies farther off was surely not norm
 
 
 def read_yolo_obb(
-    images: Path, annotations: Path, notes: ReadNotes, *, names: Path | None = None
+    images: Path,
+    annotations: Path,
+    notes: ReadNotes,
+    *,
+    names: Path | Mapping[int, str] | None = None,
+    stop_at_unnamed: bool = False,
 ) -> Iterator[Annotations]:
     """One ``Annotations`` per txt file below the folder ``annotations``, sorted by path.
 
-    A line holds the class index (from 0) and x1 y1 x2 y2 x3 y3 x4 y4, fractions of the image's
-    width and height. A file belongs to the image with the same relative path but for the suffix.
-    ``names`` is a text file with one name a line or a YAML with the list or mapping "names";
-    without it the first of ``NAME_FILES`` is taken. Raises FileNotFoundError for a missing folder
-    or where no names are found, ValueError for unusable names.
+    A line holds the class index (from 0) and x1 y1 x2 y2 x3 y3 x4 y4, or the upright box cx cy w h,
+    in fractions of the image's width and height. A file belongs to the image with the same relative
+    path but for the suffix.
+
+    - names: by index; a text file with one name a line, or a YAML with the list or mapping "names";
+      without it the first of ``NAME_FILES`` is taken
+    - stop_at_unnamed: a class index without a name stops the reading instead of being noted, for it
+      shows that the names belong to other files
+
+    Raises FileNotFoundError for a missing folder or where no names are found, ValueError for
+    unusable names.
     """
     folder = ImageFolder(images, notes)
-    class_names = read_class_names(names or _names_file(annotations))
+    if isinstance(names, Mapping):
+        class_names = dict(names)
+    else:
+        class_names = read_class_names(names or _names_file(annotations))
     for path, image, size_hw in folder.annotated(annotations, ".txt", passed_over=NAME_FILES):
         lines = text_lines(path, notes)
         if lines is None:
@@ -44,46 +58,76 @@ def read_yolo_obb(
             try:
                 if words := line.split():
                     objects.append(_object(words, where, class_names, size_hw))
+            except UnnamedClassError as error:
+                if stop_at_unnamed:
+                    raise ValueError(f"{path}, line {number}: {error}") from error
+                notes.malformed(where, str(error))
             except ValueError as error:
                 notes.malformed(where, str(error))
         yield Annotations(image, size_hw, tuple(objects))
 
 
+class UnnamedClassError(ValueError):
+    """A class index that has no name."""
+
+
 def _object(
     words: list[str], where: str, class_names: dict[int, str], size_hw: SizeHW
 ) -> AnnotatedObject:
-    if len(words) != 9:
-        raise ValueError(f"expected a class index and eight coordinates, found {len(words)} words")
+    if len(words) not in (5, 9):
+        raise ValueError(
+            f"expected a class index and eight coordinates, or four of a box, found {len(words)} "
+            f"words"
+        )
     try:
         index, *fractions = (float(word) for word in words)
     except ValueError as error:
-        raise ValueError(f"expected nine numbers, found {' '.join(words)[:80]!r}") from error
+        raise ValueError(
+            f"expected {len(words)} numbers, found {' '.join(words)[:80]!r}"
+        ) from error
     if index not in class_names:
-        raise ValueError(f"the class index {words[0]} has no name; known: {_range(class_names)}")
+        raise UnnamedClassError(
+            f"the class index {words[0]} has no name; known: {_range(class_names)}"
+        )
     if not (np.abs(fractions) <= _FARTHEST).all():  # also for NaN
         raise ValueError(
             f"coordinates must be fractions of the image's width and height, found "
             f"{' '.join(words[1:])[:80]!r}"
         )
     height, width = size_hw
+    name = class_names[int(index)]
+    if len(fractions) == 4:
+        x, y, w, h = fractions
+        sides = (
+            (x - w / 2) * width,
+            (y - h / 2) * height,
+            (x + w / 2) * width,
+            (y + h / 2) * height,
+        )
+        return AnnotatedObject(name, where, box_xyxy=sides)
     quad = ring_of(fractions) * (width, height)
-    return AnnotatedObject(class_names[int(index)], where, polygons=((quad,),))
+    return AnnotatedObject(name, where, polygons=((quad,),))
 
 
 def _range(class_names: dict[int, str]) -> str:
     return f"{min(class_names)}…{max(class_names)}"
 
 
-def _names_file(annotations: Path) -> Path:
+def find_names(annotations: Path) -> Path | None:
+    """The first of ``NAME_FILES`` in the annotation folder or the two above it; None without."""
     folders = [annotations.absolute(), *annotations.absolute().parents[:2]]
-    for folder in folders:
-        for name in NAME_FILES:
-            if (folder / name).is_file():
-                return folder / name
-    raise FileNotFoundError(
-        f"no class names were found for {annotations}: put a data.yaml or a classes.txt in it or "
-        f"in one of the two folders above"
-    )
+    places = [folder / name for folder in folders for name in NAME_FILES]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _names_file(annotations: Path) -> Path:
+    found = find_names(annotations)
+    if found is None:
+        raise FileNotFoundError(
+            f"no class names were found for {annotations}: put a data.yaml or a classes.txt in it "
+            f"or in one of the two folders above"
+        )
+    return found
 
 
 def read_class_names(path: Path) -> dict[int, str]:

@@ -234,7 +234,7 @@ class FineTune(Training):
     Args:
         task: what is learned.
         data: the data set: a label store; class folders (scene); images and masks (semantic);
-            before, after and masks (change); images with COCO json or DOTA txt.
+            before, after and masks (change); images with COCO json, DOTA or YOLO txt.
         detector: of horizontal boxes, in two stages or in one.
         source: name of a known data set, whose layout DATA has; by default it is recognised.
         classes: names in order: of the class folders, of the mask values from 1, or of the

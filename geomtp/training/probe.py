@@ -62,7 +62,7 @@ def probe(
     scores[source]["scene/knn_accuracy"] = float(right)
     say(f"accuracy of the {config.neighbours} nearest neighbours {float(right):.3f}")
     write_models(model, folder)
-    write_scores(scores, 0, folder)
+    write_scores(scores, 0, validation.counts, folder)
     if config.pictures:
         with torch.no_grad():
             validation.draw(model, folder, config.pictures)

@@ -62,6 +62,12 @@ class ValidationSet:
         classes = {source: dataset.store.classes for source, dataset in self.datasets.items()}
         return evaluate(model, self.loaders(rank, world), classes)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images of each source are looked at."""
+        sizes = {source: len(dataset) for source, dataset in self.datasets.items()}
+        return {source: min(size, self.limit or size) for source, size in sizes.items()}
+
     def draw(self, model: MultiTaskModel, folder: RunFolder, count: int) -> None:
         """Write one picture per source: ``count`` images, predictions below the truth."""
         for source, dataset in self.datasets.items():
@@ -162,7 +168,7 @@ class Validation(Callback):
 
     def _write(self, model: MultiTaskModel, headline: float, step: int) -> None:
         write_models(model, self.folder)
-        write_scores(self.scores, step, self.folder)
+        write_scores(self.scores, step, self.held_out.counts, self.folder)
         if headline > self.best:
             save(merged(model), self.folder.best)
         if self.pictures:
@@ -178,13 +184,16 @@ class Validation(Callback):
         self.best = state_dict["best"]
 
 
-def write_scores(scores: Scores, step: int, folder: RunFolder) -> None:
-    """Write the step and the scores by source as JSON; what is not defined is null."""
+def write_scores(scores: Scores, step: int, counts: Mapping[str, int], folder: RunFolder) -> None:
+    """Write the step, the images looked at and the scores by source; what is not defined is null.
+
+    As JSON.
+    """
     known = {
         source: {name: None if math.isnan(v) else v for name, v in values.items()}
         for source, values in scores.items()
     }
-    text = json.dumps({"step": step, "scores": known}, indent=1)
+    text = json.dumps({"step": step, "images": dict(counts), "scores": known}, indent=1)
     with replacing(folder.scores) as part:
         part.write_text(f"{text}\n", "utf-8")
 

@@ -37,8 +37,10 @@ def test_lines_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("0 0.1 0.1 0.2 0.2", "expected a class index and eight coordinates, found 5 words"),
-        ("0 0 0 1 0 1 1 0 one", "expected nine numbers, found '0 0 0 1 0 1 1 0 one'"),
+        ("0 0.1 0.1 0.2", "a class index and eight coordinates, or four of a box, found 4 words"),
+        ("0 0 0 1 0 1 1 0 one", "expected 9 numbers, found '0 0 0 1 0 1 1 0 one'"),
+        ("0 0 0 1 one", "expected 5 numbers, found '0 0 0 1 one'"),
+        ("1 30 40 10 10", "must be fractions of the image's width and height"),
         ("2 0 0 1 0 1 1 0 1", "the class index 2 has no name; known: 0…1"),
         ("0.5 0 0 1 0 1 1 0 1", "the class index 0.5 has no name"),
         ("nan 0 0 1 0 1 1 0 1", "the class index nan has no name"),
@@ -56,6 +58,21 @@ def test_malformed_lines_are_named_and_counted(tmp_path, line, complaint):
     assert complaint in report.examples[0]
     with pytest.raises(ValueError, match=r"a\.txt line 5: "):
         read("yolo_obb", *parts, strict=True)
+
+
+def test_upright_boxes_by_hand(tmp_path):
+    found, _ = read("yolo_obb", *folder(tmp_path, "1 0.5 0.25 0.2 0.1\n"))
+    (ship,) = found["train/a.png"].objects
+    assert (ship.name, ship.polygons) == ("small ship", None)
+    assert ship.box_xyxy == pytest.approx((48, 20, 72, 30))  # of 120 × 100
+
+
+def test_an_index_without_a_name_stops_where_that_is_wanted(tmp_path):
+    images, labels = folder(tmp_path, LINES.replace("1 0.9", "2 0.9"))
+    with pytest.raises(ValueError, match=r"train/a\.txt, line 4: the class index 2 has no name"):
+        list(read_yolo_obb(images, labels, notes(), stop_at_unnamed=True))
+    (item,) = read_yolo_obb(images, labels, notes(), names={1: "x", 2: "y", 0: "z"})
+    assert [o.name for o in item.objects] == ["z", "x", "y"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Data sets that people bring as folders: class folders, masks, pairs, COCO, DOTA."""
+"""Data sets that people bring as folders: class folders, masks, pairs, COCO, DOTA, YOLO."""
 
 from geomtp.data.folders.building import FolderStore, describe, source_name
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from geomtp.data.folders.found import Found
 from geomtp.data.folders.layouts import splitter
 from geomtp.data.folders.maps import read_change, read_semantic
-from geomtp.data.folders.objects import holds_objects, read_objects
+from geomtp.data.folders.objects import holds_objects, object_classes, read_objects
 from geomtp.data.folders.scenes import read_scenes
+from geomtp.data.folders.suspicions import suspicions
 from geomtp.labels.annotations import AnnotatedObject, Annotations
 from geomtp.labels.channel_statistics import measure_mean_std
 from geomtp.labels.image_labels import ImageLabels
@@ -72,13 +73,14 @@ class FolderStore:
         return read_semantic(root, self.classes, self.val_share, notes)
 
     def _objects(self, root: Path, out: Path, notes: ReadNotes) -> tuple[LabelStore, str]:
-        read = list(read_objects(root, notes))
+        read = list(read_objects(root, notes, self.classes))
         items = [item for _, item in read]
         if not items:
-            raise ValueError(f"none of the annotations below {root} has an image")
-        classes = ClassMap(self.classes) if self.classes else classes_in(items)
-        if not len(classes):
-            raise ValueError(f"the annotations below {root} hold no object")
+            raise ValueError(f"none of the annotations below {root} has an image{_first(notes)}")
+        if not any(item.objects for item in items):
+            raise ValueError(f"the annotations below {root} hold no object{_first(notes)}")
+        names = self.classes or object_classes(root)
+        classes = ClassMap(names) if names else classes_in(items)
         parts: dict[str | None, list[str]] = {}
         for split, item in read:
             parts.setdefault(split, []).append(item.image)
@@ -91,7 +93,7 @@ class FolderStore:
             notes,
             split_of=splitter(parts, self.val_share, lambda image: ""),
         )
-        return store, f"{describe(store)}\n{report}"
+        return store, "\n".join([describe(store), str(report), *suspicions(items, self.task)])
 
     def _segmenter(self, items: list[Annotations]) -> Segmenter | None:
         """What makes masks for the task: outlines where all objects have them, else boxes.
@@ -128,6 +130,12 @@ class FolderStore:
             semantic_values=None if found is None else found.semantic_values,
             change_values=None if found is None else found.change_values,
         )
+
+
+def _first(notes: ReadNotes) -> str:
+    """The first sentence about what was left out, as the end of another."""
+    examples = notes.report(0, 0, Counter()).examples
+    return f", such as {examples[0]}" if examples else ""
 
 
 def _has_outline(item: AnnotatedObject) -> bool:

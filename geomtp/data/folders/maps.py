@@ -23,6 +23,7 @@ from geomtp.data.folders.layouts import (
 from geomtp.labels.image_files import ImageFolder
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.reports import ReadNotes
+from geomtp.labels.store_building import OtherClassesError
 from geomtp.rasters import read_window
 from geomtp.types import IGNORE, ClassMap, SizeHW
 
@@ -137,13 +138,19 @@ def _semantic_values(
     if not classes:
         raise ValueError(f"the masks below {root} hold nothing but background")
     values = {k: k for k in range(len(classes) + 1)} | {IGNORE: IGNORE}
-    _check_values(root, counts, values, f"0 background, 1…{len(classes)} the classes, 255 ignored")
+    _check_values(root, counts, values, f"0 background, {_numbered(classes)}, 255 ignored")
     return classes, values
+
+
+def _numbered(classes: Sequence[str]) -> str:
+    """What the values from 1 on mean."""
+    shown = [f"{k} {name}" for k, name in enumerate(classes, start=1)]
+    return ", ".join(shown if len(shown) <= 6 else [*shown[:3], "…", shown[-1]])
 
 
 def _check_values(root: Path, counts: Counter[int], values: dict[int, int], known: str) -> None:
     if strangers := Counter({v: n for v, n in counts.items() if v not in values}):
-        raise ValueError(
+        raise OtherClassesError(
             f"the masks below {root} hold values that mean nothing: {_listed(strangers)}; "
             f"known are {known}"
         )

@@ -1,17 +1,19 @@
-"""Folders of images with objects: COCO json, or DOTA text files."""
+"""Folders of images with objects: COCO json, or text files of DOTA or YOLO."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from geomtp.data.folders.layouts import IMAGES, parts_of
+from geomtp.data.folders.yolo import is_yolo, yolo_names
 from geomtp.labels.annotations import Annotations
 from geomtp.labels.coco import read_coco, read_json_object
 from geomtp.labels.dota import read_dota
 from geomtp.labels.plan import SPLIT_FOLDERS
 from geomtp.labels.reports import ReadNotes
+from geomtp.labels.yolo_obb import read_yolo_obb
 
 TEXTS = ("labeltxt", "labels", "annotations")
 
@@ -21,13 +23,18 @@ def holds_objects(root: Path) -> bool:
     return any(_coco_files(part) or _texts(part) for _, part in _places(root))
 
 
-def read_objects(root: Path, notes: ReadNotes) -> Iterator[tuple[str | None, Annotations]]:
+def read_objects(
+    root: Path, notes: ReadNotes, classes: Sequence[str] | None = None
+) -> Iterator[tuple[str | None, Annotations]]:
     """The annotations below ``root`` with their split, images relative to ``root``.
 
     COCO: one json in the folder or in its ``annotations``, of each split's folder or named after
-    the split (``annotations/train.json``). DOTA: ``labelTxt`` beside ``images``.
+    the split (``annotations/train.json``). DOTA: ``labelTxt`` beside ``images``. YOLO: ``labels``
+    beside ``images`` with class names in ``data.yaml``, or else ``classes`` by index. The splits'
+    folders may also lie below ``images`` and ``labels``.
 
-    Raises FileNotFoundError that says what is expected, and what the readers raise.
+    Raises FileNotFoundError that says what is expected, and what the readers raise; ValueError for
+    YOLO's class indices without a name.
     """
     found = False
     for split, part in _places(root):
@@ -41,13 +48,38 @@ def read_objects(root: Path, notes: ReadNotes) -> Iterator[tuple[str | None, Ann
         if texts is not None and not _coco_files(part):
             found = True
             images = _image_folder(part)
-            for item in read_dota(images, texts, notes):
-                yield split, _below(root, images, item)
+            for own, item in _of_texts(images, texts, notes, classes):
+                yield split or own, _below(root, images, item)
     if not found:
         raise FileNotFoundError(
             f"{root} holds no annotations: expected annotations.json or annotations/train.json and "
-            f"val.json (COCO), or labelTxt beside images (DOTA), also below train and val"
+            f"val.json (COCO), labelTxt beside images (DOTA), or labels and data.yaml beside "
+            f"images (YOLO), also below train and val"
         )
+
+
+def object_classes(root: Path) -> tuple[str, ...] | None:
+    """The class names in the order of their indices, where YOLO's files name them."""
+    for _, part in _places(root):
+        texts = _texts(part)
+        if texts is not None and not _coco_files(part) and is_yolo(texts):
+            names = yolo_names(texts, None)
+            return tuple(names[index] for index in sorted(names))
+    return None
+
+
+def _of_texts(
+    images: Path, texts: Path, notes: ReadNotes, classes: Sequence[str] | None
+) -> Iterator[tuple[str | None, Annotations]]:
+    """The annotations of text files, with the split that a folder below ``images`` names."""
+    if is_yolo(texts):
+        names = yolo_names(texts, classes)
+        items = list(read_yolo_obb(images, texts, notes, names=names, stop_at_unnamed=True))
+    else:
+        items = list(read_dota(images, texts, notes))
+    splits = [SPLIT_FOLDERS.get(PurePosixPath(item.image).parts[0].lower()) for item in items]
+    for split, item in zip(splits, items, strict=True):
+        yield (None if None in splits else split), item
 
 
 def _places(root: Path) -> list[tuple[str | None, Path]]:

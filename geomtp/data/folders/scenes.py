@@ -9,6 +9,7 @@ from geomtp.data.folders.layouts import parts_of, splitter
 from geomtp.labels.image_files import ImageFolder
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.reports import ReadNotes
+from geomtp.labels.store_building import OtherClassesError
 from geomtp.types import ClassMap
 
 
@@ -38,7 +39,7 @@ def read_scenes(
         )
     names = classes or tuple(sorted(set(class_of.values())))
     if strangers := sorted(set(class_of.values()) - set(names)):
-        raise ValueError(
+        raise OtherClassesError(
             f"{root} holds folders of other classes: {', '.join(strangers)}; "
             f"the classes are {', '.join(names)}"
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from geomtp.data.sources.change_patches import (
+    KINDS,
     Pair,
     cut_pair,
     pair_size,
@@ -15,6 +16,7 @@ from geomtp.data.sources.change_patches import (
 )
 from geomtp.data.sources.public import PublicSource, missing
 from geomtp.labels.hash_order import hash_order
+from geomtp.labels.image_files import ImageFolder
 from geomtp.labels.image_labels import ImageLabels
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.store import LabelStore
@@ -74,8 +76,9 @@ class LevirCd(_ChangeSource):
       2,048 patches
     - labels: change maps of 0 and 255
     - licence: research only
-    - layout: ``{train,val,test}/{A,B,label}/*.png``. Patches of 256 × 256 are cut into ``images/``
-      beside the store, unless the images are that small
+    - layout: ``{train,val,test}/{A,B,label}/*.png``, or ``{A,B,label}/{train,val,test}_*.png``.
+      Patches of 256 × 256 are cut into ``images/`` beside the store, unless the images are that
+      small
     - split: the folders
     - mean and std: ImageNet's
     """
@@ -83,6 +86,18 @@ class LevirCd(_ChangeSource):
     name = "levir_cd"
     gsd_m = 0.5
     licence = "research only"
+
+    def _raw_pairs(self, root: Path, notes: ReadNotes) -> list[Pair]:
+        """The published archives unpacked into one folder: the names begin with the split."""
+        folders = [root / kind for kind in KINDS]
+        if not all(folder.is_dir() for folder in folders):
+            return []
+        pairs = []
+        for name in ImageFolder(folders[0], notes).names():
+            split = name.partition("_")[0]
+            if split in ("train", "val", "test"):
+                pairs.append(Pair(split, Path(name).stem, *(folder / name for folder in folders)))
+        return pairs
 
 
 class Cdd(_ChangeSource):

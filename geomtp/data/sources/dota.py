@@ -41,6 +41,9 @@ class _Dota(TiledSource):
     def _texts(self, part: Path) -> Path:
         """The folder of the text files of this version."""
         folders = [path for path in (*part.glob("*"), *part.glob("*/*")) if path.is_dir()]
+        ours = part / "annotations" / f"version{self.version}"  # as torchgeo has them
+        if ours in folders:
+            return ours
         found = [p for p in folders if "labeltxt" in p.name.lower() and any(p.glob("*.txt"))]
         versioned = [p for p in found if f"v{self.version}" in p.relative_to(part).as_posix()]
         named = [p for p in versioned or found if p.name.lower().startswith("labeltxt")]

@@ -98,3 +98,15 @@ def dota(root: Path, count=6) -> Path:
         lines += QUAD.format(x1=36, y1=10, x2=60, y2=40, name="tank")
         text(root / "labelTxt" / f"{i}.txt", lines)
     return root
+
+
+HOUSE, TANK = "0 0.1 0.1 0.5 0.2 0.45 0.6 0.05 0.5\n", "1 0.75 0.5 0.375 0.625\n"
+
+
+def yolo(root: Path, count=6, tank=TANK, split="{}") -> Path:
+    """A slanted house and an upright tank in each image; ``split``: a folder below the two."""
+    for i in range(count):
+        picture(root / "images" / split.format(f"{i}.png"), seed=i)
+        text(root / "labels" / split.format(f"{i}.txt"), HOUSE + tank)
+    text(root / "data.yaml", "path: .\ntrain: images\nnames: {0: house, 1: tank, 2: mast}\n")
+    return root
