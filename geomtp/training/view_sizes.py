@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Mapping
 
 from geomtp.data.dataset import StoreDataset
-from geomtp.data.transforms import EvalTransform, TrainTransform
+from geomtp.data.train_transform import TrainTransform
+from geomtp.data.transforms import EvalTransform
 
 MUCH_LARGER = 2.0
 """Validated images of so many times the side of training views are worth a word."""

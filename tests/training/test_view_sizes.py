@@ -1,7 +1,8 @@
 import pytest
 
 from geomtp.data.dataset import StoreDataset
-from geomtp.data.transforms import EvalTransform, TrainTransform
+from geomtp.data.train_transform import TrainTransform
+from geomtp.data.transforms import EvalTransform
 from geomtp.training.finetune import finetune
 from geomtp.training.view_sizes import small_views
 from tests.data.stores import make_store
