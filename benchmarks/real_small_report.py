@@ -3,7 +3,7 @@
 ``python -m benchmarks.real_small_report DATA NAME=RUN …``: all scores of every run side by side,
 with sample sizes, and the rotated AP50 of cars on images far from any training image: HIT-UAV is
 cut from video and its split leaks neighbouring frames; the last number of a file's name counts
-frames.
+frames. ``--curves FILE NAME=RUN …`` instead draws how the runs learned.
 """
 
 from __future__ import annotations
@@ -26,6 +26,15 @@ from geomtp.training.run_folder import RunFolder
 from geomtp.training.stores import open_stores
 
 FAR_FRAMES = (0, 20, 100)
+
+CURVES = {
+    "val/hit_uav/rotated/ap50/Car": "cars, rotated AP50",
+    "val/oam_buildings/semantic/iou/building": "buildings, semantic IoU",
+    "val/oam_buildings/mask/ap50": "buildings, mask AP50",
+    "val/oam_buildings/rotated/ap50": "buildings, rotated AP50",
+    "val/neon_trees/rotated/ap50": "trees, rotated AP50",
+}
+"""What is drawn by step."""
 
 
 def frame(image: str) -> int:
@@ -64,6 +73,23 @@ def cars_far_away(model: MultiTaskModel, dataset: StoreDataset, store) -> dict[i
     }
 
 
+def draw(file: str, *runs: str) -> None:
+    """One panel for each of CURVES, one line for each of ``runs``, into ``file``."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(CURVES), 2.9), layout="constrained")
+    panels = figure.subplots(1, len(CURVES), sharey=True)
+    for run in runs:
+        name, _, path = run.partition("=")
+        metrics = read_metrics(RunFolder(Path(path)).metrics)
+        for panel, (figure_name, title) in zip(panels, CURVES.items(), strict=True):
+            steps, values = zip(*metrics[figure_name], strict=True)
+            panel.plot(steps, values, marker="o", markersize=3, label=name)
+            panel.set(title=title, xlabel="step", ylim=(0, 1))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.savefig(file, dpi=110)
+
+
 def main(data: str, *runs: str) -> None:
     columns: dict[str, dict[str, float]] = {}
     far: dict[str, dict[int, str]] = {}
@@ -99,4 +125,7 @@ def main(data: str, *runs: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1:2] == ["--curves"]:
+        draw(*sys.argv[2:])
+    else:
+        main(*sys.argv[1:])

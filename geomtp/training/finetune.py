@@ -25,6 +25,7 @@ from geomtp.training.finetune_data import (
     open_fine_tune_store,
     train_share,
 )
+from geomtp.training.module import MultiTaskTraining
 from geomtp.training.probe import probe
 from geomtp.training.run import (
     MAY_DIFFER,
@@ -57,7 +58,9 @@ def finetune(config: FineTune, say: Say = print) -> RunResult:
         store = open_fine_tune_store(config, folder)
         data = _data(config, store, say)
         model = _model(config, store, say)
-    return (probe if config.probe else train)(config, folder, model, data, say)
+    if config.probe:
+        return probe(config, folder, model, data, say)
+    return train(MultiTaskTraining(model, config, folder.path), folder, data, say)
 
 
 def _data(config: FineTune, store: LabelStore, say: Say) -> RunData:

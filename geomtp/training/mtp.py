@@ -15,6 +15,7 @@ from geomtp.model import ModelConfig, build_model
 from geomtp.training.balance import UncertaintyBalance
 from geomtp.training.configs import PretrainMTP
 from geomtp.training.conflicts import ConflictLog
+from geomtp.training.module import MultiTaskTraining
 from geomtp.training.run import (
     MAY_DIFFER,
     RunData,
@@ -49,7 +50,7 @@ def pretrain_mtp(config: PretrainMTP, say: Say = print) -> RunResult:
         data = _data(config, stores)
     balance = UncertaintyBalance.of(model) if config.balance == "uncertainty" else None
     also = [_conflict_log(config, data, folder)] if config.conflicts_every else []
-    return train(config, folder, model, data, say, balance, also)
+    return train(MultiTaskTraining(model, config, folder.path, balance), folder, data, say, also)
 
 
 def _conflict_log(config: PretrainMTP, data: RunData, folder: RunFolder) -> ConflictLog:

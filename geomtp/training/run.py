@@ -14,7 +14,6 @@ from geomtp.data.dataset import StoreDataset
 from geomtp.encoders.efficientnet_lite import imagenet_file
 from geomtp.encoders.weights import load_encoder_weights
 from geomtp.model import MultiTaskModel
-from geomtp.training.balance import UncertaintyBalance
 from geomtp.training.configs import Training
 from geomtp.training.curves import draw_curves, read_metrics
 from geomtp.training.module import MultiTaskTraining
@@ -92,22 +91,20 @@ def load_start_weights(model: MultiTaskModel, config: Training, say: Say) -> Non
 
 
 def train(
-    config: Training,
+    module: MultiTaskTraining,
     folder: RunFolder,
-    model: MultiTaskModel,
     data: RunData,
     say: Say,
-    balance: UncertaintyBalance | None = None,
     also: Sequence[Callback] = (),
 ) -> RunResult:
-    """Train ``model``, validate it and write the run's files into ``folder``, which is open.
+    """Train, validate and write the run's files into ``folder``, which is open.
 
-    ``balance``: learned weights of the losses; ``also``: what else is done between the steps.
+    ``also``: what else is done between the steps.
     """
+    config = module.config
     if is_first_process() and (warning := small_views(data.training, data.held_out)):
         say(warning)
     start_step = last_step(folder) if config.resume else 0
-    module = MultiTaskTraining(model, config, folder.path, balance)
     validation = Validation(
         ValidationSet(data.held_out, config.workers, config.validation_limit),
         folder,
