@@ -24,8 +24,10 @@ from geomtp.geometry.rotated_boxes import (
 from geomtp.geometry.rotated_iou import rotated_iou, rotated_iou_pairs
 from geomtp.geometry.rotated_nms import rotated_nms
 from geomtp.geometry.rotated_roi_align import rotated_roi_align
+from geomtp.geometry.sweep_nms import NmsSweep, sweep_nms
 
 __all__ = [
+    "NmsSweep",
     "decode_rle",
     "decode_rle_crop",
     "enclosing_boxes",
@@ -45,4 +47,5 @@ __all__ = [
     "rotated_iou_pairs",
     "rotated_nms",
     "rotated_roi_align",
+    "sweep_nms",
 ]
