@@ -5,6 +5,7 @@ A process is named by its rank, 0…world−1, as in ``torch.distributed``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from torch import distributed as dist
 
 Item = TypeVar("Item")
+
+_LAUNCHERS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 
 
 def _has_group() -> bool:
@@ -90,3 +93,25 @@ def share_of_rank(count: int, rank: int | None = None, world: int | None = None)
     start = _own_rank() if rank is None else rank
     step = world_size() if world is None else world
     return range(start, count, step)
+
+
+def launched_as() -> tuple[int, int]:
+    """Rank and number of processes that a launcher (torchrun, srun) set; (0, 1) without one.
+
+    Raises ValueError for variables that are no such numbers.
+    """
+    for rank_name, world_name in _LAUNCHERS:
+        texts = os.environ.get(rank_name), os.environ.get(world_name)
+        if None in texts:
+            continue
+        try:
+            rank, world = (int(str(text)) for text in texts)
+        except ValueError:
+            rank, world = -1, 0
+        if not 0 <= rank < world:
+            raise ValueError(
+                f"{rank_name}={texts[0]} and {world_name}={texts[1]} name no process: expected "
+                f"numbers 0 ≤ {rank_name} < {world_name}; unset them to run alone"
+            )
+        return rank, world
+    return 0, 1

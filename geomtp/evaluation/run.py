@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from geomtp.checkpoints import sha256_of
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
@@ -18,9 +16,7 @@ from geomtp.evaluation.collected import Collected, file_size_hw
 from geomtp.evaluation.evaluate_config import Evaluate
 from geomtp.evaluation.evaluated_data import (
     evaluated_store,
-    settings_of_training,
     source_of,
-    trained_size_px,
 )
 from geomtp.evaluation.looking import look_at
 from geomtp.evaluation.prediction_maps import MapFolder
@@ -28,6 +24,8 @@ from geomtp.evaluation.protocol import Protocol
 from geomtp.evaluation.result_files import Report, software
 from geomtp.evaluation.submissions import required_task, submission_of
 from geomtp.evaluation.worst_cases import WorstCases
+from geomtp.inference.devices import computing_device
+from geomtp.inference.training_settings import settings_of_training, trained_size_px
 from geomtp.labels import LabelStore
 from geomtp.metrics.source_scores import SourceScores
 from geomtp.model import MultiTaskModel, SourceConfig, load
@@ -62,7 +60,7 @@ def evaluate(config: Evaluate, say: Say = print) -> EvaluationResult:
     """
     began = time.monotonic()
     model = load(config.checkpoint)
-    device = _device(config.device)
+    device = computing_device(config.device)
     model.to(device)
     name = source_of(config, model)
     assert model.config is not None
@@ -92,17 +90,6 @@ def evaluate(config: Evaluate, say: Say = print) -> EvaluationResult:
     if submission:
         say(submission)
     return EvaluationResult(report, report.write(config.out), submission)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"cannot compute on device {name!r} ({str(error).splitlines()[0]})"
-        ) from None
 
 
 def _collected(config: Evaluate, source: SourceConfig, tasks: list[str]) -> Collected:

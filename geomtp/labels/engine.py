@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geomtp.labels.generate_config import GenerateLabels
-from geomtp.labels.label_processes import device_of, label_in_processes, launched_as
+from geomtp.labels.label_processes import device_of, label_in_processes
 from geomtp.labels.label_progress import LabelProgress
 from geomtp.labels.label_shards import ShardLabeller, check_settings
 from geomtp.labels.plan import Plan, make_plan, open_plan, save_plan, shard_file
@@ -27,7 +27,7 @@ from geomtp.labels.report_page import write_report
 from geomtp.labels.reports import ReadNotes, ReadReport
 from geomtp.labels.shards import Shard, read_shard
 from geomtp.labels.store import LabelStore, StoreWriter
-from geomtp.parallel import share_of_rank
+from geomtp.parallel import launched_as, share_of_rank
 
 Say = Callable[[str], None]
 

@@ -16,32 +16,9 @@ from geomtp.labels.generate_config import GenerateLabels
 from geomtp.labels.label_shards import ShardLabeller
 from geomtp.labels.plan import Plan
 
-_VARIABLES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 _GONE = (
     "a labelling process ended without a word (killed for want of memory?): start again to go on"
 )
-
-
-def launched_as() -> tuple[int, int]:
-    """Rank and number of processes that a launcher (torchrun, srun) set; (0, 1) without one.
-
-    Raises ValueError for variables that are no such numbers.
-    """
-    for rank_name, world_name in _VARIABLES:
-        texts = os.environ.get(rank_name), os.environ.get(world_name)
-        if None in texts:
-            continue
-        try:
-            rank, world = (int(str(text)) for text in texts)
-        except ValueError:
-            rank, world = -1, 0
-        if not 0 <= rank < world:
-            raise ValueError(
-                f"{rank_name}={texts[0]} and {world_name}={texts[1]} name no process: expected "
-                f"numbers 0 ≤ {rank_name} < {world_name}; unset them to run alone"
-            )
-        return rank, world
-    return 0, 1
 
 
 def label_in_processes(

@@ -92,7 +92,7 @@ def raster_info(path: str | Path) -> RasterInfo:
             size_hw = (raster.height, raster.width)
             bands = _band_count(raster)
             grey = _is_grey(raster, bands)
-            return RasterInfo(size_hw, bands, raster.dtypes[0], _placed(raster), grey)
+            return RasterInfo(size_hw, bands, raster.dtypes[0], placed(raster), grey)
 
 
 def read_window(
@@ -189,7 +189,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warnings for rasters without a place on Earth: most images have none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -242,7 +242,7 @@ def _open_raster(path: Path) -> Any:
     driver = driver or ("ENVI" if _has_envi_header(path) else None)
     if driver is None:
         raise OSError("its first bytes are of no format that is read here (JPEG, PNG, TIFF, …)")
-    with _quiet():
+    with quiet():
         raster = rasterio.open(path, driver=driver)
     if driver == "ENVI":
         _check_envi_length(path, raster)
@@ -274,7 +274,8 @@ def _band_count(raster: Any) -> int:
     return int(raster.count)
 
 
-def _placed(raster: Any) -> Georeference | None:
+def placed(raster: Any) -> Georeference | None:
+    """Where an open raster lies; None where it does not say."""
     if raster.crs is None or raster.transform.is_identity:
         return None
     epsg = raster.crs.to_epsg()
