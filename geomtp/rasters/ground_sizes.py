@@ -66,15 +66,17 @@ def polygon_sizes(polygons: NDArray[Any], place: Georeference | None) -> GroundS
     import shapely
 
     points, owner = shapely.get_coordinates(polygons, return_index=True)
-    middles = shapely.get_coordinates(shapely.centroid(polygons))
+    bounds = shapely.bounds(polygons)
+    middles = (bounds[:, :2] + bounds[:, 2:]) / 2
     plane = _local_plane(points, middles[owner], place)
     flat = shapely.transform(polygons, lambda _: plane)
-    rectangles = shapely.oriented_envelope(flat)
-    quads = np.full((len(rectangles), 4, 2), np.nan)
-    whole = shapely.get_type_id(rectangles) == shapely.GeometryType.POLYGON  # else: without width
-    quads[whole] = shapely.get_coordinates(rectangles[whole]).reshape(-1, 5, 2)[:, :4]
+    area = shapely.area(flat)
+    quads = np.full((len(flat), 4, 2), np.nan)
+    measurable = area > 0  # neither empty nor without a place
+    rectangles = shapely.get_coordinates(shapely.oriented_envelope(flat[measurable]))
+    quads[measurable] = rectangles.reshape(-1, 5, 2)[:, :4]
     sizes = _sizes_in_plane(quads)
-    return GroundSizes(sizes.length, sizes.width, sizes.heading_deg, shapely.area(flat))
+    return GroundSizes(sizes.length, sizes.width, sizes.heading_deg, area)
 
 
 def polygon_areas(polygons: NDArray[Any], place: Georeference | None) -> Floats:
