@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from geomtp.types import IGNORE
+
+geos: Any = shapely  # few of its functions carry types
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,6 @@ class _Waiting:
 
 def _pieces(strip: NDArray[np.uint8], top: int, skipped: tuple[int, ...]) -> ClassRegions:
     """The regions of one strip alone."""
-    import shapely
     from affine import Affine
     from rasterio.features import shapes
 
@@ -125,15 +127,13 @@ def _pieces(strip: NDArray[np.uint8], top: int, skipped: tuple[int, ...]) -> Cla
     polygons, values = [], []
     for shape, value in found:
         outer, *holes = shape["coordinates"]
-        polygons.append(shapely.Polygon(outer, holes))
+        polygons.append(geos.Polygon(outer, holes))
         values.append(value)
     return ClassRegions(_objects(polygons), np.array(values, dtype=np.uint8))
 
 
 def _owners(polygons: NDArray[Any], line_y: int, width: int) -> NDArray[np.int64]:
     """Which polygon has an edge on each pixel of a line across the map: (W,), −1 for none."""
-    import shapely
-
     rings = shapely.get_exterior_ring(polygons)  # a hole at the border would be a bay
     points, ring = shapely.get_coordinates(rings, return_index=True)
     on_line = points[:, 1] == line_y
@@ -167,8 +167,6 @@ def _root(parents: NDArray[np.int64], number: int) -> int:
 
 def _united(pieces: Iterable[list[Any]], values: NDArray[np.uint8]) -> ClassRegions:
     """One polygon of the pieces of each region."""
-    import shapely
-
     polygons = [
         parts[0] if len(parts) == 1 else _without_straight_points(shapely.union_all(parts))
         for parts in pieces
@@ -178,7 +176,6 @@ def _united(pieces: Iterable[list[Any]], values: NDArray[np.uint8]) -> ClassRegi
 
 def _without_straight_points(polygon: Any) -> Any:
     """``polygon`` without points at which its outline does not turn, which seams leave behind."""
-    import shapely
 
     def turning(ring: Any) -> NDArray[np.float64]:
         points = shapely.get_coordinates(ring)[:-1]
@@ -186,7 +183,7 @@ def _without_straight_points(polygon: Any) -> Any:
         turns = step[:, 0] * next_step[:, 1] != step[:, 1] * next_step[:, 0]  # pixels are exact
         return np.asarray(points[turns])
 
-    return shapely.Polygon(turning(polygon.exterior), [turning(r) for r in polygon.interiors])
+    return geos.Polygon(turning(polygon.exterior), [turning(r) for r in polygon.interiors])
 
 
 def _objects(items: list[Any]) -> NDArray[Any]:

@@ -27,6 +27,8 @@ CORNERS_TOGETHER = 3_000_000
 
 _COORDINATES_AT_ONCE = 4_000_000
 
+geos: Any = shapely  # few of its functions carry types
+
 
 def write_polygons_of_map(
     path: str | Path,
@@ -68,17 +70,14 @@ def map_layer(
         place: where the map lies; None: polygons in pixels.
         task: "semantic" or "change".
         simplify_m: leave out corners whose triangle with their neighbours is smaller than the
-            square of this many metres. Neighbours keep a common border, without gaps or overlaps,
-            up to three million corners; beyond, each polygon is simplified for itself. All
-            polygons are in memory meanwhile; without it, only those that cross a strip's border.
-        min_area_m2: leave out smaller regions; where they were, there is a hole.
+            square of this many metres (pixels without a place). Neighbours keep a common border,
+            without gaps or overlaps, up to three million corners; beyond, each polygon is
+            simplified for itself. All polygons are in memory meanwhile; without ``simplify_m``
+            only those that cross a strip's border are.
+        min_area_m2: leave out smaller regions (in pixels without a place); a hole is left there.
 
-    Raises ValueError for metres without a place, negative ones, or a value without a class.
+    Raises ValueError for negative ones and, while polygons are made, for a value without a class.
     """
-    if place is None and (simplify_m or min_area_m2):
-        raise ValueError(
-            "simplify_m and min_area_m2 are metres on the ground: the map has no place"
-        )
     if (simplify_m or 0) < 0 or min_area_m2 < 0:
         raise ValueError("simplify_m and min_area_m2 cannot be negative")
     area = "area_px" if place is None else "area_m2"
@@ -98,12 +97,12 @@ def instance_polygon(mask: NDArray[np.bool_], offset_xy: tuple[float, float] = (
     multi-polygon, an empty one an empty polygon.
     """
     parts = [
-        shapely.Polygon(outer + offset_xy, [hole + offset_xy for hole in holes])
+        geos.Polygon(outer + offset_xy, [hole + offset_xy for hole in holes])
         for outer, *holes in polygons_from_mask(mask)
     ]
     if len(parts) == 1:
         return parts[0]
-    return shapely.MultiPolygon(parts) if parts else shapely.Polygon()
+    return geos.MultiPolygon(parts) if parts else geos.Polygon()
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class _MapParts:
     min_area_m2: float
 
     def __iter__(self) -> Iterator[MapShapes]:
-        if not self.simplify_m or self.place is None:
+        if not self.simplify_m:
             yield from map(self._shapes, self._large_regions())
             return
         parts = list(self._large_regions())
@@ -126,8 +125,10 @@ class _MapParts:
             np.concatenate([part.polygons for part in parts]),
             np.concatenate([part.values for part in parts]),
         )
-        height, width = self._size_hw()
-        metres = metres_per_pixel(self.place, (width / 2, height / 2))
+        metres = np.eye(2)
+        if self.place is not None:
+            height, width = self._size_hw()
+            metres = metres_per_pixel(self.place, (width / 2, height / 2))
         simple = simplified_together(whole.polygons, metres, self.simplify_m)
         yield self._shapes(ClassRegions(simple, whole.values))
 

@@ -12,8 +12,12 @@ _FILL_ALPHA = 64
 
 
 def vector_style(class_map: ClassMap) -> str:
-    """The style of a layer of polygons: by its column ``class``, filled lightly, outlined."""
-    root = ElementTree.Element("qgis", version=_VERSION, styleCategories="Symbology")
+    """The style of a layer of polygons: by its column ``class``, filled lightly, outlined.
+
+    QGIS looks for NAME.qml beside NAME.gpkg and NAME.tif alike, so it also holds ``raster_style``
+    for a class map of the same name.
+    """
+    root = _root()
     renderer = ElementTree.SubElement(
         root, "renderer-v2", type="categorizedSymbol", attr="class", symbollevels="0"
     )
@@ -32,12 +36,22 @@ def vector_style(class_map: ClassMap) -> str:
             },
         )
         symbols.append(_fill_symbol(str(number), colour))
+    _add_palette(root, class_map)
     return _text(root)
 
 
 def raster_style(class_map: ClassMap) -> str:
     """The style of a class map: k+1 in the colour of class k; 0 and 255 are transparent."""
-    root = ElementTree.Element("qgis", version=_VERSION, styleCategories="AllStyleCategories")
+    root = _root()
+    _add_palette(root, class_map)
+    return _text(root)
+
+
+def _root() -> ElementTree.Element:
+    return ElementTree.Element("qgis", version=_VERSION, styleCategories="Symbology")
+
+
+def _add_palette(root: ElementTree.Element, class_map: ClassMap) -> None:
     pipe = ElementTree.SubElement(root, "pipe")
     renderer = ElementTree.SubElement(
         pipe, "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1"
@@ -56,7 +70,6 @@ def raster_style(class_map: ClassMap) -> str:
             color="#{:02x}{:02x}{:02x}".format(*colour),
             alpha=str(alpha),
         )
-    return _text(root)
 
 
 def _fill_symbol(name: str, colour: Rgb) -> ElementTree.Element:

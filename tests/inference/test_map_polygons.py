@@ -90,6 +90,18 @@ def test_each_for_itself_where_they_are_too_many(monkeypatch):
     assert shapely.hausdorff_distance(apart, polygons).max() <= 2.0
 
 
+def test_pixels_count_where_there_is_no_place():
+    values = smooth_map()
+    values[0, :3] = 0
+    values[0, 1] = 2  # a region of one pixel
+    plain = layer_frame(map_layer(values, CLASSES, None, task="semantic"))
+    simple = layer_frame(
+        map_layer(values, CLASSES, None, task="semantic", simplify_m=2, min_area_m2=1.5)
+    )
+    assert len(simple) == len(plain) - 1
+    assert simple.count_coordinates().sum() < 0.5 * plain.count_coordinates().sum()
+
+
 def test_small_regions_are_left_out():
     values = np.zeros((20, 20), np.uint8)
     values[2:4, 2:4] = 1  # 4 pixels, a square metre
@@ -133,7 +145,5 @@ def test_wrong_requests_are_refused():
     values = np.full((4, 4), 3, np.uint8)
     with pytest.raises(ValueError, match="the map holds 3"):
         layer_frame(map_layer(values, CLASSES, UTM, task="semantic"))
-    with pytest.raises(ValueError, match="the map has no place"):
-        map_layer(values, CLASSES, None, task="semantic", simplify_m=2)
     with pytest.raises(ValueError, match="negative"):
         map_layer(values, CLASSES, UTM, task="semantic", min_area_m2=-1)

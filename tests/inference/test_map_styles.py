@@ -1,5 +1,7 @@
 from xml.etree import ElementTree
 
+import pytest
+
 from geomtp.inference.map_styles import raster_style, vector_style
 from geomtp.types import ClassMap
 
@@ -18,8 +20,9 @@ def test_each_class_of_a_layer_has_its_symbol():
     assert classes == {"ship": "255,0,0,255", "<plane> & co": "0,16,255,255"}
 
 
-def test_values_of_a_map_have_names_and_colours():
-    root = ElementTree.fromstring(raster_style(CLASSES))
+@pytest.mark.parametrize("style", [raster_style, vector_style])  # of one name beside a raster
+def test_values_of_a_map_have_names_and_colours(style):
+    root = ElementTree.fromstring(style(CLASSES))
     entries = [
         tuple(entry.get(key) for key in ("value", "label", "color", "alpha"))
         for entry in root.iter("paletteEntry")
