@@ -103,7 +103,7 @@ def _drafted(path: Path) -> Iterator[Path]:
 
     In a folder, since GDAL tells formats by suffixes and SQLite writes journals beside its files.
     """
-    from pyogrio.errors import DataSourceError
+    from pyogrio.errors import DataLayerError, DataSourceError
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def _drafted(path: Path) -> Iterator[Path]:
             draft = Path(folder) / path.name
             yield draft
             draft.replace(beside)
-    except (OSError, DataSourceError) as error:
+    except (OSError, DataSourceError, DataLayerError) as error:
         raise OSError(f"{path} cannot be written: {error}") from error
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from pyproj import CRS
 
 from geomtp.inference.scene_objects import SceneObjects
 from geomtp.inference.vector_files import FORMATS, write_layers, write_objects
@@ -224,17 +225,43 @@ def test_pieces_and_missing_sizes(tmp_path):
         np.testing.assert_allclose(frame["width_m"], part.attributes["width_m"])
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("system", ["+proj=laea +lat_0=50 +lon_0=9 +units=m", "plan", "lonlat"])
+def test_systems_without_a_number(system, suffix, tmp_path):
+    wkt = 'LOCAL_CS["plan",UNIT["metre",1]]'
+    if system != "plan":
+        wkt = CRS.from_user_input(system if system[0] == "+" else "OGC:CRS84").to_wkt()
+    transform = (1e-5, 0.0, 9.0, 0.0, -1e-5, 50.0)
+    if system != "lonlat":
+        transform = (0.5, 0.0, 1000.0, 0.0, -0.5, 2000.0)
+    path, place = tmp_path / f"a{suffix}", Georeference(wkt, transform)
+    if system == "plan" and suffix == ".geojson":
+        with pytest.raises(ValueError, match="no way"):
+            write_objects(path, rotated(), CLASSES, place, task="rotated")
+        return
+    write_objects(path, rotated(), CLASSES, place, task="rotated")
+    frame = read(path)
+    crs = "EPSG:4326" if suffix == ".geojson" else place.crs
+    for polygon, box in zip(frame.geometry, rotated().rboxes_cxcywha, strict=True):
+        assert pixels_apart(polygon, box, place, None if crs == place.crs else crs) < 0.05
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    for suffix in FORMATS:
+        path = tmp_path / "file" / f"a{suffix}"
+        with pytest.raises(OSError, match="cannot be written"):
+            write_objects(path, rotated(), CLASSES, UTM, task="rotated")
+
+
 def test_wrong_requests_are_refused(tmp_path):
     layer = objects_layer(rotated(), CLASSES, UTM, task="rotated")
-    plan = Georeference('LOCAL_CS["plan",UNIT["metre",1]]', (1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
     with pytest.raises(ValueError, match=r"\.gpkg, \.geojson, \.parquet"):
         write_layers(tmp_path / "a.shp", [layer])
     with pytest.raises(ValueError, match="holds one layer, not 2"):
         write_layers(tmp_path / "a.geojson", [layer, dataclasses.replace(layer, name="b")])
     with pytest.raises(ValueError, match="names that differ"):
         write_layers(tmp_path / "a.gpkg", [layer, layer])
-    with pytest.raises(ValueError, match="no way"):
-        write_objects(tmp_path / "a.geojson", rotated(), CLASSES, plan, task="rotated")
     with pytest.raises(ValueError, match="another geometry"):
         objects_layer(rotated(), CLASSES, UTM, task="instance")
     with pytest.raises(ValueError, match="are of the tasks"):
