@@ -75,8 +75,8 @@ def write_torch_export(program: ExportedProgram, facts: GraphFacts, path: Path, 
     """Write ``program`` to ``path`` in torch's own form; the file, loaded again."""
     with path.open("wb") as file, _quiet():
         torch.export.save(program, file, extra_files={ENTRY: facts.to_json()})
-    with path.open("rb") as file:
-        module = torch.export.load(file).module()
+    with path.open("rb") as written:
+        module = torch.export.load(written).module()
 
     def run(images: Sequence[Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():

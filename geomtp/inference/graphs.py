@@ -35,6 +35,9 @@ IN_WORDS = {
 class Normalisation(nn.Module):
     """(pixels − mean) / std by channel; without figures, pixels as they are."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> None:
         super().__init__()
         self.known = mean is not None and std is not None

@@ -19,15 +19,15 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """What onnxruntime calls a device."""
 
 
-def load_onnx(path: str | Path, device: str = "cpu", threads: int = 0) -> OnnxModel:
+def load_onnx(path: str | Path, device: str = "cpu") -> OnnxModel:
     """The model in the ONNX file at ``path``, to predict with.
 
-    - device: cpu or cuda; threads: of the processor, 0 for one on each core
+    - device: cpu, with as many threads as torch has, or cuda
 
     Raises FileNotFoundError, or ValueError in one sentence when the file is damaged, not one of
     ours, or gives no predictions (an encoder alone, the raw outputs of a detector).
     """
-    session = open_session(path, device, threads)
+    session = open_session(path, device)
     facts = facts_of(session, path)
     if not facts.tasks:
         raise ValueError(f"{path} holds an encoder alone: it gives features, no predictions")
@@ -40,7 +40,7 @@ def load_onnx(path: str | Path, device: str = "cpu", threads: int = 0) -> OnnxMo
     return OnnxModel(session, facts)
 
 
-def open_session(path: str | Path, device: str = "cpu", threads: int = 0) -> Any:
+def open_session(path: str | Path, device: str = "cpu") -> Any:
     """Onnxruntime's session of a file. Raises as ``load_onnx``."""
     runtime = required("onnxruntime")
     path = Path(path)
@@ -50,7 +50,8 @@ def open_session(path: str | Path, device: str = "cpu", threads: int = 0) -> Any
     if PROVIDERS.get(kind) not in runtime.get_available_providers():
         raise ValueError(f"this onnxruntime cannot compute on device {device!r}; try cpu")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see decision 4
     options.log_severity_level = 4  # what is wrong is raised
     try:
         return runtime.InferenceSession(path, options, providers=[PROVIDERS[kind]])
@@ -151,19 +152,26 @@ class OnnxModel:
             name: self._padded(date, size_hw).numpy()
             for name, date in zip(inputs, dates, strict=True)
         }
-        said = zip(self.facts.outputs, self._session.run(None, feed), strict=True)
+        said = zip(self.facts.outputs, self._run(feed), strict=True)
         parts: dict[str, Sequence[Tensor]] = {}
         for name, array in said:
             logits = torch.from_numpy(array)
-            parts[name] = (
-                logits
-                if name == "scene_logits"
-                else maps_of_images(logits, size_hw, image_sizes_hw, output_sizes_hw)
-            )
+            if name == "scene_logits":
+                parts[name] = logits.unbind()
+            else:
+                parts[name] = maps_of_images(logits, size_hw, image_sizes_hw, output_sizes_hw)
         return [
             Predictions(**{name: logits[index] for name, logits in parts.items()})
             for index in range(len(images))
         ]
+
+    def _run(self, feed: dict[str, Any]) -> list[Any]:
+        try:
+            arrays: list[Any] = self._session.run(None, feed)
+        except Exception as error:  # it raises many kinds
+            first = str(error).splitlines()[0]
+            raise ValueError(f"the graph cannot be run on these images ({first})") from None
+        return arrays
 
     def _checked_size(
         self, images: Tensor, image_sizes_hw: Sequence[SizeHW], tasks: list[str]

@@ -137,6 +137,12 @@ def test_nothing_is_left_of_a_refused_graph(tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.fixture(scope="module")
+def two_sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    return saved_model(folder, ("scene",), sources=("harbour", "lake"))[1]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -148,10 +154,9 @@ def test_nothing_is_left_of_a_refused_graph(tmp_path, monkeypatch):
         ({}, "knows harbour, lake: say by --source"),
     ],
 )
-def test_settings_that_do_not_do(tmp_path, changes, reason):
-    _, path = saved_model(tmp_path, ("scene",), sources=("harbour", "lake"))
+def test_settings_that_do_not_do(tmp_path, two_sources, changes, reason):
     given = {"source": None if changes == {} else "harbour", "out": "graph.onnx", **changes}
-    config = ExportGraph(checkpoint=path, **{**given, "out": tmp_path / given["out"]})
+    config = ExportGraph(checkpoint=two_sources, **{**given, "out": tmp_path / given["out"]})
     with pytest.raises(ValueError, match=reason):
         export_graph(config)
 

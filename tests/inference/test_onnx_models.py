@@ -129,6 +129,21 @@ def test_other_images_are_refused(tmp_path):
         model.predict(torch.rand(1, 3, 64, 96), [(64, 96)], "harbour")
 
 
+def test_a_graph_that_stops_is_told_in_one_sentence(tmp_path):
+    node = onnx.helper.make_node("Sub", ["images", "missing"], ["semantic_logits"])
+    entry = facts("semantic_logits", ("semantic",)).to_json()
+    path = tmp_path / "a.onnx"
+    written(path, node, ["images"], "semantic_logits", {ENTRY: entry})
+    graph = onnx.load(str(path))
+    graph.graph.initializer.append(
+        onnx.helper.make_tensor("missing", onnx.TensorProto.FLOAT, [7], [0.0] * 7)
+    )
+    onnx.save_model(graph, str(path))
+    with pytest.raises(ValueError, match="cannot be run on these images") as raised:
+        load_onnx(path).predict(torch.rand(1, 3, 64, 64), [(64, 64)], "harbour")
+    assert "\n" not in str(raised.value)
+
+
 def test_files_that_are_none_are_refused_in_one_sentence(tmp_path):
     path = tmp_path / "a.onnx"
     with pytest.raises(FileNotFoundError, match="does not exist"):
