@@ -14,10 +14,11 @@ _HOMES = {
     "MultiTaskModel": "geomtp.model",
     "create_encoder": "geomtp.encoders.presets",
     "load": "geomtp.model",
+    "predict": "geomtp.inference.predict_image",
     "save": "geomtp.model",
 }
 
-__all__ = ["MultiTaskModel", "__version__", "create_encoder", "load", "save"]
+__all__ = ["MultiTaskModel", "__version__", "create_encoder", "load", "predict", "save"]
 
 
 def __getattr__(name: str) -> Any:

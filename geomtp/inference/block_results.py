@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geomtp.checkpoints import replacing
 from geomtp.inference.blocks import RectXYXY
+from geomtp.inference.found_instances import FoundInstances
 from geomtp.inference.found_objects import FoundObjects
 
 
@@ -52,7 +53,7 @@ class BlockResult:
 
     valid: NDArray[np.bool_]
     maps: Mapping[str, BlockMap]
-    objects: Mapping[str, FoundObjects]
+    objects: Mapping[str, FoundObjects | FoundInstances]
     scene_sum: NDArray[np.float64]
     windows: int
     skipped: int
@@ -110,14 +111,19 @@ class StoredBlock:
                 parts.append(Sums((x1, y1, x2, y2), file[name.replace("/rect/", "/sums/")]))
         return parts
 
-    def objects(self, task: str) -> FoundObjects:
-        """The objects of ``task``."""
+    def boxes(self, task: str) -> FoundObjects:
+        """The boxes of "rotated" or "horizontal"."""
+        return FoundObjects.of_columns(self._columns(task))
+
+    def instances(self) -> FoundInstances:
+        """The masks of "instance"."""
+        return FoundInstances.of_columns(self._columns("instance"))
+
+    def _columns(self, task: str) -> dict[str, NDArray[Any]]:
         prefix = f"objects/{task}/"
         with np.load(self.path) as file:
             names = [name for name in file.files if name.startswith(prefix)]
-            return FoundObjects.of_columns(
-                {name.removeprefix(prefix): file[name] for name in names}
-            )
+            return {name.removeprefix(prefix): file[name] for name in names}
 
     def figures(self) -> tuple[NDArray[np.float64], int, int, float]:
         """``scene_sum``, windows, windows left out, seconds."""

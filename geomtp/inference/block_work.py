@@ -14,10 +14,12 @@ from torch import Tensor
 from geomtp.inference.blending import BlockSums
 from geomtp.inference.block_results import BlockResult
 from geomtp.inference.blocks import Grid, Window
-from geomtp.inference.found_objects import FoundObjects, found_in_window
+from geomtp.inference.found_instances import FoundInstances, instances_in_window
+from geomtp.inference.found_objects import BOX_COLUMNS, FoundObjects, found_in_window
 from geomtp.inference.mirroring import flipped_pixels, unflipped
 from geomtp.inference.predict_config import Flip
 from geomtp.inference.threads import Behind, read_ahead
+from geomtp.inference.value_ranges import ValueRange
 from geomtp.inference.window_model import WindowModel
 from geomtp.rasters import Scene, ScenePixels
 from geomtp.types import Predictions
@@ -27,8 +29,6 @@ _BATCHES_WAITING = 2
 MAP_TASKS = ("semantic", "change")
 """Tasks whose results are maps."""
 
-BOX_COLUMNS = {"rotated": 5, "horizontal": 4, "instance": 4}
-
 
 @dataclass(frozen=True)
 class Job:
@@ -36,6 +36,7 @@ class Job:
 
     - scenes: one, or the two dates of a change, on one grid
     - flips: mirrored views of each window, None for the plain one
+    - ranges: of values that are stretched to 0…255, by scene; None: values as they are
     - least_score: of objects
     - windows_at_once: that go through the model together
     """
@@ -44,6 +45,7 @@ class Job:
     grid: Grid
     model: WindowModel
     flips: tuple[Flip | None, ...] = (None,)
+    ranges: tuple[ValueRange, ...] | None = None
     least_score: float = 0.0
     windows_at_once: int = 4
 
@@ -76,16 +78,22 @@ class _Open:
     began: float
     maps: dict[str, BlockSums] = field(default_factory=dict)
     objects: dict[str, list[FoundObjects]] = field(default_factory=dict)
+    instances: list[FoundInstances] = field(default_factory=list)
     scene_sum: list[np.ndarray] = field(default_factory=list)
 
 
 def look_at_blocks(
-    job: Job, blocks: Iterable[int], keep: Callable[[int, BlockResult], None]
+    job: Job,
+    blocks: Iterable[int],
+    keep: Callable[[int, BlockResult], None],
+    after_batch: Callable[[int, int], None],
 ) -> None:
     """Look at ``blocks``, in their order, and call ``keep`` with each that is done.
 
-    ``keep`` is called in another thread. Raises what reading, the model or ``keep`` raises; blocks
-    that were kept by then are whole.
+    ``keep`` is called in another thread; ``after_batch`` in this one, with the number of windows
+    that were looked at since, and of those that were left out.
+
+    Raises what reading, the model or ``keep`` raises; blocks that were kept by then are whole.
     """
     collector = _Collector(job, keep)
     batches = read_ahead(_batches(job, blocks), _BATCHES_WAITING)
@@ -94,8 +102,10 @@ def look_at_blocks(
             for batch in batches:
                 if isinstance(batch, _Ready):
                     behind.put(batch)
+                    after_batch(0, batch.skipped)
                 else:
                     behind.put(_seen(job.model, batch))
+                    after_batch(sum(view.flip is None for view in batch), 0)
         finally:
             batches.close()  # type: ignore[attr-defined]
 
@@ -132,17 +142,19 @@ def _views(job: Job, block: int, window: Window) -> list[_View]:
     parts = [scene.read(window.origin_xy, window.size_hw, factor) for scene in job.scenes]
     if not np.logical_and.reduce([part.valid for part in parts]).any():
         return []
-    images = [_normalised(part, job.model) for part in parts]
+    ranges = job.ranges or (None,) * len(parts)
+    images = [_normalised(p, r, job.model) for p, r in zip(parts, ranges, strict=True)]
     return [
         _View(block, window, flip, tuple(flipped_pixels(image, flip) for image in images))
         for flip in job.flips
     ]
 
 
-def _normalised(pixels: ScenePixels, model: WindowModel) -> Tensor:
+def _normalised(pixels: ScenePixels, stretch: ValueRange | None, model: WindowModel) -> Tensor:
     """(C, h, w) float32 as the model was trained; 0, the mean, where a band has no value."""
     mean, std = (np.array(part, np.float32)[:, None, None] for part in (model.mean, model.std))
-    values = (pixels.values - mean) / std
+    raw = pixels.values if stretch is None else stretch.stretched(pixels.values)
+    values = (raw - mean) / std
     values[~pixels.known] = 0
     return torch.from_numpy(values)
 
@@ -203,11 +215,16 @@ class _Collector:
                 values = getattr(found, f"{task}_logits")
                 sums = current.maps.setdefault(task, BlockSums(job.grid, view.block))
                 sums.add(values, view.window, share)
-            elif task in BOX_COLUMNS:
-                part = found_in_window(
-                    found, task, view.window, axis.factor, axis.ramp, job.least_score
+            elif task == "instance":
+                current.instances.append(
+                    instances_in_window(found, view.window, axis.factor, axis.ramp, job.least_score)
                 )
-                current.objects.setdefault(task, []).append(part)
+            elif task in BOX_COLUMNS:
+                current.objects.setdefault(task, []).append(
+                    found_in_window(
+                        found, task, view.window, axis.factor, axis.ramp, job.least_score
+                    )
+                )
             elif task == "scene":
                 current.scene_sum.append(found.scene_scores.double().numpy())
 
@@ -218,11 +235,13 @@ class _Collector:
             for task in job.model.tasks
             if task in MAP_TASKS
         }
-        objects = {
+        objects: dict[str, FoundObjects | FoundInstances] = {
             task: FoundObjects.joined(current.objects.get(task, []), BOX_COLUMNS[task])
             for task in job.model.tasks
             if task in BOX_COLUMNS
         }
+        if "instance" in job.model.tasks:
+            objects["instance"] = FoundInstances.joined(current.instances)
         return BlockResult(
             valid=ready.valid,
             maps=maps,

@@ -221,14 +221,27 @@ class Grid:
         right, bottom = x2 - frame * (x2 < width), y2 - frame * (y2 < height)
         return (left, top, max(left, right), max(top, bottom))
 
+    def window_count(self, block: int) -> int:
+        """How many windows a block has."""
+        return sum(len(rows) * len(columns) for rows, columns in self._cells(block))
+
     def windows(self, block: int) -> Iterator[Window]:
         """The windows of a block, look by look, row by row."""
-        row, column = divmod(block, self.shape[1])
-        for look, (y, x) in enumerate(self.looks):
-            cells = self._cells_per_block(self.factors[look])
-            for i in range(row * cells, min((row + 1) * cells, y.cells)):
-                for j in range(column * cells, min((column + 1) * cells, x.cells)):
+        for look, (rows, columns) in enumerate(self._cells(block)):
+            y, x = self.looks[look]
+            for i in rows:
+                for j in columns:
                     yield _window(look, y, x, i, j)
+
+    def _cells(self, block: int) -> Iterator[tuple[range, range]]:
+        """The rows and columns of cells of a block in each look."""
+        row, column = divmod(block, self.shape[1])
+        for wanted, (y, x) in zip(self.factors, self.looks, strict=True):
+            cells = self._cells_per_block(wanted)
+            yield (
+                range(row * cells, min((row + 1) * cells, y.cells)),
+                range(column * cells, min((column + 1) * cells, x.cells)),
+            )
 
 
 def _window(look: int, y: Axis, x: Axis, i: int, j: int) -> Window:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from geomtp.geometry import rboxes_from_boxes, sweep_nms
 from geomtp.geometry.rotated_boxes import rescale, translate
@@ -16,9 +17,12 @@ from geomtp.inference.blocks import Window
 from geomtp.inference.scene_objects import SceneObjects
 from geomtp.types import Predictions
 
+BOX_COLUMNS = {"rotated": 5, "horizontal": 4}
+"""Tasks whose results are boxes, and how many numbers make one."""
+
 NEAR_SHARE = 0.5
-"""Objects whose middle lies outside a window's cell by at most this share of the way to the
-neighbouring cell's weight of 1 are kept, for the case that neither window calls them its own."""
+"""Objects whose middle lies outside a window's cell by at most this share of ``Axis.ramp`` are kept
+besides: two windows that place one object a little differently might both call it the other's."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def found_in_window(
 ) -> FoundObjects:
     """The rotated ("rotated") or horizontal boxes of a window that may be its own.
 
-    - factor: pixels of the window per scene pixel; ramp: ``Axis.ramp``; least: score
+    - factor: pixels of the window per scene pixel; ramp: ``Axis.ramp``; least: score that is kept
     """
     shift = (window.origin_xy[0] / factor, window.origin_xy[1] / factor)
     if task == "rotated":
@@ -78,11 +82,7 @@ def found_in_window(
     else:
         boxes = boxes / factor + boxes.new_tensor(shift * 2)
         middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-    x1, y1, x2, y2 = window.cell_xyxy
-    start, end = middles.new_tensor([x1, y1]), middles.new_tensor([x2, y2])
-    own = ((middles >= start) & (middles < end)).all(dim=1)
-    slack = NEAR_SHARE * ramp * middles.new_tensor(_sides(window))
-    near = ((middles >= start - slack[:2]) & (middles < end + slack[2:])).all(dim=1)
+    own, near = near_cell(middles, window, ramp)
     kept = near & (scores.cpu() >= least)
     return FoundObjects(
         boxes[kept].numpy(),
@@ -92,10 +92,17 @@ def found_in_window(
     )
 
 
-def _sides(window: Window) -> list[float]:
-    """1 for sides (left, top, right, bottom) where another cell follows, else 0."""
-    (x1, y1, x2, y2), (left, top, right, bottom) = window.cell_xyxy, window.reach_xyxy
-    return [float(left < x1), float(top < y1), float(right > x2), float(bottom > y2)]
+def near_cell(middles_xy: Tensor, window: Window, ramp: float) -> tuple[Tensor, Tensor]:
+    """Which points (N, 2) lie in the cell of a window, and which in it or close beside it: (N,)."""
+    x1, y1, x2, y2 = window.cell_xyxy
+    left, top, right, bottom = window.reach_xyxy
+    start, end = middles_xy.new_tensor([x1, y1]), middles_xy.new_tensor([x2, y2])
+    # No slack at the borders of the scene: there is no other cell.
+    before = middles_xy.new_tensor([left < x1, top < y1]) * NEAR_SHARE * ramp
+    after = middles_xy.new_tensor([right > x2, bottom > y2]) * NEAR_SHARE * ramp
+    own = ((middles_xy >= start) & (middles_xy < end)).all(dim=1)
+    near = ((middles_xy >= start - before) & (middles_xy < end + after)).all(dim=1)
+    return own, near
 
 
 def boxes_of_scene(found: FoundObjects, iou: float) -> SceneObjects:

@@ -24,12 +24,16 @@ class Predict:
             always on the grid of the image.
         window: side of the windows in pixels; by default as in training.
         overlap: share of a window that the next one sees again, 0 to 0.5.
+        stretch: bring the values of each band from their 2nd…98th percentile to 0…255 first; for
+            models trained on 8 bits and images that have more.
         scales: factors of the size at which the image is looked at.
         flips: mirrored views that are looked at besides.
         score: least score of an object that is written.
         rotated_nms_iou: overlap from which rotated boxes of windows and views are one.
         box_nms_iou: the same of horizontal boxes, and of the masks of instances.
         vectors: format of the files of objects.
+        polygons: write maps as polygons, too.
+        simplify: leave out bends of such polygons smaller than so many metres.
         preview: long side of the picture to look at, in pixels; 0 for none.
         windows_at_once: windows that go through the model together.
         device: what to compute on: auto, cpu, cuda.
@@ -45,12 +49,15 @@ class Predict:
     gsd: float | None = None
     window: int | None = None
     overlap: float = 0.25
+    stretch: bool = False
     scales: tuple[float, ...] = (1.0,)
     flips: tuple[Flip, ...] = ()
     score: float = 0.3
     rotated_nms_iou: float = 0.1
     box_nms_iou: float = 0.5
     vectors: Literal["gpkg", "parquet", "geojson"] = "gpkg"
+    polygons: bool = False
+    simplify: float | None = None
     preview: int = 1024
     windows_at_once: int = 4
     device: str = "auto"

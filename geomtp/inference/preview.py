@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import shapely
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -77,15 +78,20 @@ def _picture(
 def _draw(image: Image.Image, found: SceneObjects, classes: ClassMap, factor: float) -> None:
     canvas = ImageDraw.Draw(image)
     for index in range(min(len(found), _MOST_OBJECTS) - 1, -1, -1):  # the surest on top
-        if found.rboxes_cxcywha is not None:
-            box = torch.from_numpy(found.rboxes_cxcywha[index : index + 1])
-            outline = quads_from_rboxes(box).reshape(-1, 2).numpy()
-        elif found.boxes_xyxy is not None:
-            x1, y1, x2, y2 = found.boxes_xyxy[index]
-            outline = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
-        else:
-            assert found.polygons is not None
-            outline = np.asarray(found.polygons[index].exterior.coords)
-        corners = [(float(x), float(y)) for x, y in outline * factor]
         colour = classes.palette[int(found.labels[index])]
-        canvas.line([*corners, corners[0]], fill=colour, width=2)
+        for ring in _outlines(found, index):
+            corners = [(float(x), float(y)) for x, y in ring * factor]
+            canvas.line([*corners, corners[0]], fill=colour, width=2)
+
+
+def _outlines(found: SceneObjects, index: int) -> list[NDArray[np.float64]]:
+    """The corners (P, 2) of each part of an object, scene pixels."""
+    if found.rboxes_cxcywha is not None:
+        box = torch.from_numpy(found.rboxes_cxcywha[index : index + 1])
+        return [quads_from_rboxes(box).reshape(-1, 2).numpy()]
+    if found.boxes_xyxy is not None:
+        x1, y1, x2, y2 = found.boxes_xyxy[index]
+        return [np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])]
+    assert found.polygons is not None
+    parts = shapely.get_parts(found.polygons[index])
+    return [np.asarray(part.exterior.coords) for part in parts]

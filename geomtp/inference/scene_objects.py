@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from shapely.geometry import Polygon
+from shapely.geometry import MultiPolygon, Polygon
 
 OBJECT_TASKS = ("rotated", "horizontal", "instance")
 """The tasks whose results are objects; exactly one of the fields below goes with each."""
@@ -17,7 +17,7 @@ class SceneObjects:
 
     - rboxes_cxcywha: (N, 5) float64, scene pixels and radians, le90 ("rotated")
     - boxes_xyxy: (N, 4) float64, scene pixels ("horizontal")
-    - polygons: N polygons, scene pixels ("instance")
+    - polygons: N polygons (of several parts, where an object is), scene pixels ("instance")
     - scores: (N,) float64, 0…1
     - labels: (N,) int64, class ids 0…K−1
 
@@ -28,7 +28,7 @@ class SceneObjects:
     labels: np.ndarray
     rboxes_cxcywha: np.ndarray | None = None
     boxes_xyxy: np.ndarray | None = None
-    polygons: tuple[Polygon, ...] | None = None
+    polygons: tuple[Polygon | MultiPolygon, ...] | None = None
 
     def __post_init__(self) -> None:
         given = [

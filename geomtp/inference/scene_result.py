@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from geomtp.checkpoints import replacing
 from geomtp.inference.blending import whole_map
-from geomtp.inference.block_work import BOX_COLUMNS, MAP_TASKS
+from geomtp.inference.block_work import MAP_TASKS
 from geomtp.inference.blocks import Grid, RectXYXY
 from geomtp.inference.class_maps import write_class_map
-from geomtp.inference.found_objects import FoundObjects, boxes_of_scene
+from geomtp.inference.found_instances import FoundInstances, instances_of_scene
+from geomtp.inference.found_objects import BOX_COLUMNS, FoundObjects, boxes_of_scene
 from geomtp.inference.predict_config import Predict
 from geomtp.inference.preview import write_preview
-from geomtp.inference.scene_objects import SceneObjects
+from geomtp.inference.scene_objects import OBJECT_TASKS, SceneObjects
 from geomtp.inference.window_model import WindowModel
 from geomtp.inference.work_folder import WorkFolder
 from geomtp.rasters import Georeference, Scene
@@ -36,15 +37,23 @@ class SceneResult:
     """The files of one scene.
 
     - name: of the scene
-    - summary: what is in its JSON, see ``docs/maps.md``
+    - summary_file, summary: its JSON and what is in it, see ``docs/maps.md``
     - maps, vectors: by task; preview: None where none was asked for
     """
 
     name: str
+    summary_file: Path
     summary: dict[str, Any]
     maps: dict[str, Path]
     vectors: dict[str, Path]
     preview: Path | None
+
+    @property
+    def files(self) -> list[Path]:
+        """All that were written, but for styles; the summary first."""
+        preview = [] if self.preview is None else [self.preview]
+        out = [*self.maps.values(), *self.vectors.values()]
+        return [self.summary_file, *out, *preview]
 
 
 @dataclass
@@ -105,16 +114,25 @@ def _around(grid: Grid, number: int) -> list[int]:
     ]
 
 
+def map_classes(task: str, classes: ClassMap) -> ClassMap:
+    """What the values of a map from 1 on stand for."""
+    return ClassMap(("changed",), ((255, 255, 255),)) if task == "change" else classes
+
+
 def map_legend(task: str, classes: ClassMap) -> tuple[tuple[str, ...], tuple[Rgb, ...]]:
-    """The names and colours of the values of a map."""
-    if task == "change":
-        return ("unchanged", "changed"), ((0, 0, 0), (255, 255, 255))
-    return ("background", *classes.names), ((0, 0, 0), *classes.palette)
+    """The names and colours of all values of a map."""
+    own = map_classes(task, classes)
+    first = "unchanged" if task == "change" else "background"
+    return (first, *own.names), ((0, 0, 0), *own.palette)
 
 
 def objects_of(work: WorkFolder, task: str, config: Predict) -> SceneObjects:
     """The objects of ``task`` in all blocks, each once."""
-    parts = [work.block(number).objects(task) for number in range(work.blocks)]
+    blocks = [work.block(number) for number in range(work.blocks)]
+    if task == "instance":
+        joined = FoundInstances.joined([block.instances() for block in blocks])
+        return instances_of_scene(joined, config.box_nms_iou)
+    parts = [block.boxes(task) for block in blocks]
     found = FoundObjects.joined(parts, BOX_COLUMNS[task])
     iou = config.rotated_nms_iou if task == "rotated" else config.box_nms_iou
     return boxes_of_scene(found, iou)
@@ -130,6 +148,7 @@ def write_scene(
     settings: dict[str, Any],
 ) -> SceneResult:
     """Write the files of a scene all of whose blocks are done; the summary last."""
+    from geomtp.inference.map_polygons import write_polygons_of_map
     from geomtp.inference.map_styles import raster_style
     from geomtp.inference.vector_files import write_objects, write_style
 
@@ -144,10 +163,15 @@ def write_scene(
             write_class_map(
                 maps[task], tiles, grid.size_hw, place, names, colours, scratch=work.path
             )
-            if task == "semantic":
-                write_style(maps[task], raster_style(classes))
+            write_style(maps[task], raster_style(map_classes(task, classes)))
             summary[task] = _map_figures(tiles, names)
-        elif task in BOX_COLUMNS:
+            if config.polygons:
+                vectors[task] = out / f"{name}_{task}.{config.vectors}"
+                write_polygons_of_map(
+                    vectors[task], maps[task], map_classes(task, classes), place, task=task,
+                    simplify_m=config.simplify,
+                )  # fmt: skip
+        elif task in OBJECT_TASKS:
             found[task] = objects_of(work, task, config)
             vectors[task] = out / f"{name}_{task}.{config.vectors}"
             write_objects(vectors[task], found[task], classes, place, task=task)
@@ -157,7 +181,7 @@ def write_scene(
                 "by class": dict(zip(classes.names, counts, strict=True)),
             }
         elif task == "scene":
-            summary[task] = _scene_figures(work, classes)
+            summary[task] = scene_scores(work, classes)
     figures = [work.block(number).figures() for number in range(work.blocks)]
     summary["windows"] = sum(windows for _, windows, _, _ in figures)
     summary["windows_without_data"] = sum(skipped for _, _, skipped, _ in figures)
@@ -170,7 +194,7 @@ def write_scene(
         beside.write_text(
             json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-    return SceneResult(name, summary, maps, vectors, preview)
+    return SceneResult(name, summary_path(out, name), summary, maps, vectors, preview)
 
 
 def summary_path(out: Path, name: str) -> Path:
@@ -187,7 +211,7 @@ def _map_figures(tiles: MapTiles, names: tuple[str, ...]) -> dict[str, Any]:
     return {"classes": figures, "pixels without data": tiles.pixels[IGNORE]}
 
 
-def _scene_figures(work: WorkFolder, classes: ClassMap) -> dict[str, float]:
+def scene_scores(work: WorkFolder, classes: ClassMap) -> dict[str, float]:
     """The mean probability of each class over the windows."""
     sums = [work.block(number).figures()[0] for number in range(work.blocks)]
     total = np.sum([part for part in sums if len(part)] or [np.zeros(len(classes))], axis=0)

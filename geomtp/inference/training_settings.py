@@ -9,9 +9,12 @@ import yaml
 
 
 def settings_of_training(checkpoint: Path) -> dict[str, Any]:
-    """The settings of the run that a checkpoint lies in; empty where there are none."""
+    """The settings of the run that a checkpoint lies in; empty where there are none.
+
+    An ONNX file says itself what it takes, and may lie anywhere.
+    """
     path = checkpoint.parent / "config.yaml"
-    if not path.is_file():
+    if checkpoint.suffix == ".onnx" or not path.is_file():
         return {}
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))

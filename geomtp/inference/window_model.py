@@ -73,6 +73,11 @@ class WindowModel:
         return self.model.tasks_of(self.source)
 
     @property
+    def image_size(self) -> int:
+        """The side of the images that it was made for."""
+        return 0 if self.model.config is None else self.model.config.image_size
+
+    @property
     def dates(self) -> int:
         """How many images of each place it needs."""
         return 2 if "change" in self.tasks else 1

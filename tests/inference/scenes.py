@@ -24,7 +24,10 @@ def write_scene(path, pixels, **profile):
         rasterio.open(
             path,
             "w",
-            driver="GTiff", height=height, width=width, count=count,
+            driver="GTiff",
+            height=height,
+            width=width,
+            count=count,
             **{"dtype": pixels.dtype, "tiled": True, "blockxsize": 64, "blockysize": 64, **profile},
         ) as file,
     ):
