@@ -1,8 +1,12 @@
 """ONNX files as models: graphs made by hand whose answers are known, and files that are none."""
 
+import numpy as np
 import pytest
+import rasterio
 import torch
+from rasterio.transform import from_origin
 
+from geomtp.cli import main
 from geomtp.inference.graph_facts import ENTRY, GraphFacts
 from geomtp.inference.onnx_models import load_onnx
 from geomtp.model import SourceConfig
@@ -90,6 +94,20 @@ def test_padding_is_what_is_zero_once_normalised(tmp_path, normalises, inside, p
     wanted = torch.tensor(padding)[:, None, None].repeat(1, 64, 64)
     wanted[:, :40, :50] = torch.tensor(inside)[:, None, None]
     assert found.equal(wanted.float())
+
+
+def test_a_scene_is_mapped_by_an_onnx_file(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 100, 150), dtype=np.uint8)
+    grid = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, 0.5, 0.5)}
+    size = {"width": 150, "height": 100, "count": 3, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "scene.tif", "w", driver="GTiff", **size, **grid) as file:
+        file.write(pixels)
+    graph = segmenter(tmp_path / "a.onnx")
+    words = [str(graph), str(tmp_path / "scene.tif"), "--out", str(tmp_path / "out")]
+    assert main(["predict", *words]) == 0
+    with rasterio.open(tmp_path / "out" / "scene_semantic.tif") as file:
+        assert (file.crs, file.transform) == (grid["crs"], grid["transform"])
+        np.testing.assert_array_equal(file.read(1), pixels.argmax(axis=0))
 
 
 def test_change_is_told_of_two_dates(tmp_path):
