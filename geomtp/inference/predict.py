@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import rasterio
+
 from geomtp.checkpoints import sha256_of
 from geomtp.inference.block_results import BlockResult
-from geomtp.inference.block_work import Job, look_at_blocks
+from geomtp.inference.block_work import CACHE_BYTES, Job, look_at_blocks
 from geomtp.inference.blocks import Grid
 from geomtp.inference.map_progress import MapProgress
 from geomtp.inference.predict_config import Predict
@@ -69,11 +71,13 @@ def predict_scenes(
     config.out.mkdir(parents=True, exist_ok=True)
     results = []
     try:
-        for number, scene_input in enumerate(inputs):
-            if len(inputs) > 1:
-                say(f"{scene_input.name} ({number + 1} of {len(inputs)})")
-            process = ((rank - number) % world, world)  # small scenes are for one process each
-            results.append(run.scene(scene_input, process))
+        # By itself GDAL would keep tiles up to a share of the machine's memory.
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+            for number, scene_input in enumerate(inputs):
+                if len(inputs) > 1:
+                    say(f"{scene_input.name} ({number + 1} of {len(inputs)})")
+                process = ((rank - number) % world, world)  # small scenes: for one process each
+                results.append(run.scene(scene_input, process))
     except KeyboardInterrupt:
         say("stopped; the same command goes on where this one was")
         raise
@@ -141,7 +145,7 @@ class _Run:
                 self.on_windows(progress.seen + progress.skipped, total)
 
         look_at_blocks(job, missing, keep, after_batch)
-        self.say(progress.line())
+        progress.tell()
 
 
 def job_of(
