@@ -72,7 +72,7 @@ def predict_scenes(
     results = []
     try:
         # By itself GDAL would keep tiles up to a share of the machine's memory.
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):  # type: ignore[no-untyped-call]
             for number, scene_input in enumerate(inputs):
                 if len(inputs) > 1:
                     say(f"{scene_input.name} ({number + 1} of {len(inputs)})")

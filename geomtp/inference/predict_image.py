@@ -114,7 +114,7 @@ def predict(
         grid = scene_grid(config, looked_at, window or looked_at.image_size, scenes[0])
         with (
             TemporaryDirectory(prefix="geomtp-") as folder,
-            rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+            rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),  # type: ignore[no-untyped-call]
         ):
             work = WorkFolder(Path(folder), len(grid))
             look_at_blocks(
