@@ -48,8 +48,8 @@ def main() -> None:
     print(f"{ours.windows} windows of {chosen.window} px, {chosen.encoder}, {chosen.batch} at once")
     for name, rates in (("model alone", bare), ("plain loop", loop), ("geomtp predict", ours)):
         print(
-            f"{name:<14} {rates.per_second:6.2f} windows/s ({rates.per_second / bare.per_second:.2f})"
-            f" {rates.per_cpu_second:6.2f} per CPU second "
+            f"{name:<14} {rates.per_second:6.2f} windows/s "
+            f"({rates.per_second / bare.per_second:.2f}) {rates.per_cpu_second:6.2f} per CPU second "
             f"({rates.per_cpu_second / bare.per_cpu_second:.2f})"
         )
 

@@ -31,11 +31,11 @@ Say = Callable[[str], None]
 OnWindows = Callable[[int, int], None]
 """Told how many windows of a scene are done, and of how many; what it raises stops the work."""
 
-_NOT_SETTINGS = (
-    *("checkpoint", "images", "out", "device", "windows_at_once", "compile"),
-    *("vectors", "polygons", "simplify", "preview", "rotated_nms_iou", "box_nms_iou"),
-)
-"""Fields of ``Predict`` that blocks do not depend on, or that are told otherwise."""
+_NOT_SETTINGS = ("checkpoint", "images", "out", "device", "windows_at_once", "compile")
+"""Fields of ``Predict`` that results do not depend on, or that are told otherwise."""
+
+_OF_FILES = ("vectors", "polygons", "simplify", "preview", "rotated_nms_iou", "box_nms_iou")
+"""Fields that blocks do not depend on, but the files made of them."""
 
 
 def predict_scenes(
@@ -117,7 +117,8 @@ class _Run:
         own = share_of_rank(len(grid), *process)
         if not own:
             return None
-        work = WorkFolder.open(out, name, settings, len(grid))
+        of_blocks = {field: value for field, value in settings.items() if field not in _OF_FILES}
+        work = WorkFolder.open(out, name, of_blocks, len(grid))
         self._do(job_of(config, self.model, scenes, grid, self.say), work, own)
         if (left := len(grid) - len(work.done)) > 0:
             self.say(f"{name}: {left} blocks are with other processes")
@@ -202,7 +203,7 @@ def _model_facts(config: Predict, model: WindowModel) -> dict[str, Any]:
 def _settings(
     config: Predict, facts: dict[str, Any], scene_input: SceneInput, grid: Grid
 ) -> dict[str, Any]:
-    """All that blocks depend on, as JSON holds it."""
+    """All that results depend on, as JSON holds it."""
     values = dataclasses.asdict(config)
     chosen = {name: value for name, value in values.items() if name not in _NOT_SETTINGS} | {
         "window": grid.window,

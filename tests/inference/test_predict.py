@@ -125,7 +125,7 @@ def test_the_map_is_a_cog_with_palette_names_and_place(monkeypatch, tmp_path):
         assert [file.tags()[f"CLASS_{i}"] for i in range(3)] == ["background", "ship", "plane"]
     aside = (tmp_path / "out" / "scene_semantic.tif.aux.xml").read_text()
     assert "<Category>plane</Category>" in aside
-    figures = json.loads((tmp_path / "out" / "scene.json").read_text())
+    figures = json.loads((tmp_path / "out" / "scene_summary.json").read_text())
     classes = figures["semantic"]["classes"]
     assert sum(entry["pixels"] for entry in classes.values()) == 1100 * 700
     # a quarter of a square metre each; UTM's scale at its middle line is 0.9996

@@ -51,14 +51,19 @@ def test_semantic_instance_and_rotated_at_once(tmp_path, capsys):
     words = (model, scene, "--out", out, "--score", "0.05", "--overlap", "0.5", "--polygons")
     status, said, wrong = run(capsys, *words)
     assert (status, wrong) == (0, "")
-    assert f"wrote {out / 'scene.json'}" in said
+    assert f"wrote {out / 'scene_summary.json'}" in said
     assert "maps  8 of 8 windows" in said
     assert {path.name for path in out.iterdir()} == {
-        *("scene.json", "scene.png", "scene_semantic.tif", "scene_semantic.tif.aux.xml"),
+        *(
+            "scene_summary.json",
+            "scene_preview.png",
+            "scene_semantic.tif",
+            "scene_semantic.tif.aux.xml",
+        ),
         *("scene_semantic.qml", "scene_semantic.gpkg", "scene_instance.gpkg", "scene_instance.qml"),
         *("scene_rotated.gpkg", "scene_rotated.qml"),
     }
-    figures = json.loads((out / "scene.json").read_text())
+    figures = json.loads((out / "scene_summary.json").read_text())
     assert figures["settings"]["window"] == 64
     counts = [entry["pixels"] for entry in figures["semantic"]["classes"].values()]
     assert sum(counts) == 90 * 130
@@ -68,9 +73,9 @@ def test_semantic_instance_and_rotated_at_once(tmp_path, capsys):
             info["features"] == figures[task]["objects"] == sum(figures[task]["by class"].values())
         )
         assert info["crs"] == "EPSG:32632"
-    assert Image.open(out / "scene.png").size == (130, 90)
+    assert Image.open(out / "scene_preview.png").size == (130, 90)
     status, said, _ = run(capsys, *words)
-    assert (status, said) == (0, f"{out / 'scene.json'} is there already: nothing to do\n")
+    assert (status, said) == (0, f"{out / 'scene_summary.json'} is there already: nothing to do\n")
 
 
 def test_pictures_of_a_folder_in_pixels(tmp_path, capsys):
@@ -87,7 +92,7 @@ def test_pictures_of_a_folder_in_pixels(tmp_path, capsys):
     assert "1 (2 of 2)" in said
     assert {path.suffix for path in out.iterdir()} == {".json", ".parquet", ".qml"}
     table = parquet.read_table(out / "0_horizontal.parquet")
-    figures = json.loads((out / "0.json").read_text())
+    figures = json.loads((out / "0_summary.json").read_text())
     assert len(table) == figures["horizontal"]["objects"]
     assert {"class", "score", "length_px"} <= set(table.column_names)
 
@@ -99,7 +104,7 @@ def test_two_dates_with_settings_of_the_run_beside_the_model(tmp_path, capsys):
     words = ("--bands", "3,2,1", "--precision", "bf16", "--out", tmp_path / "maps")
     status, _, wrong = run(capsys, model, *paths, *words)
     assert (status, wrong) == (0, "")
-    figures = json.loads((tmp_path / "maps" / "1--2.json").read_text())
+    figures = json.loads((tmp_path / "maps" / "1--2_summary.json").read_text())
     assert figures["settings"]["window"] == 32
     assert figures["settings"]["bands"] == [3, 2, 1]
     with rasterio.open(tmp_path / "maps" / "1--2_change.tif") as file:

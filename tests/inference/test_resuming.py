@@ -44,6 +44,8 @@ def test_a_stopped_prediction_goes_on_and_gives_the_same_file(monkeypatch, tmp_p
     assert result.summary["windows"] == whole.summary["windows"] == 36
     assert not (out / ".scene.work").exists()
     assert predicted(monkeypatch, Tired(0), out, scene, **settings) == []  # nothing left to do
+    (result,) = predicted(monkeypatch, Blur(), out, scene, window=64, preview=100)  # another file
+    assert result.preview.is_file()
 
 
 def test_what_was_begun_with_other_settings_is_not_mixed(monkeypatch, tmp_path, scene):
