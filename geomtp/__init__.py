@@ -15,6 +15,7 @@ _HOMES = {
     "create_encoder": "geomtp.encoders.presets",
     "from_pretrained": "geomtp.hub",
     "load": "geomtp.model",
+    "predict": "geomtp.inference.predict_image",
     "push_to_hub": "geomtp.hub",
     "save": "geomtp.model",
 }
@@ -25,6 +26,7 @@ __all__ = [
     "create_encoder",
     "from_pretrained",
     "load",
+    "predict",
     "push_to_hub",
     "save",
 ]

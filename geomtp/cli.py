@@ -12,6 +12,7 @@ from geomtp.commands.demo import demo
 from geomtp.commands.evaluate import evaluate
 from geomtp.commands.finetune import finetune
 from geomtp.commands.labels import labels
+from geomtp.commands.predict import predict
 from geomtp.commands.pretrain import pretrain
 from geomtp.commands.recipes import recipes
 from geomtp.commands.status import INTERRUPTED
@@ -28,6 +29,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "pretrain": pretrain,
     "finetune": finetune,
     "evaluate": evaluate,
+    "predict": predict,
     "study": study,
     "weights": weights,
     "recipes": recipes,

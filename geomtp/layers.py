@@ -30,12 +30,36 @@ class Linear(nn.Linear):
 
 def _is_slow_product(features: Tensor) -> bool:
     return (
-        features.device.type == "cpu"
+        not torch.compiler.is_exporting()  # a graph runs anywhere
+        and features.device.type == "cpu"
         and features.dtype == torch.float32
         and features.numel() > 0
         and torch.backends.mkldnn.is_available()
         and not torch.is_autocast_enabled("cpu")
     )
+
+
+def mean_of_cells(maps: Tensor, size: int) -> Tensor:
+    """``maps`` (B, C, H, W) averaged to (B, C, size, size), as ``F.adaptive_avg_pool2d`` does.
+
+    In a graph that is exported it is two products of matrices: ONNX has no such pooling.
+    """
+    if not torch.compiler.is_exporting():
+        return F.adaptive_avg_pool2d(maps, size)
+    down, across = (_shares(side, size, maps) for side in maps.shape[-2:])
+    return down @ maps @ across.T
+
+
+def _shares(side: int, size: int, like: Tensor) -> Tensor:
+    """(size, side): what each of the ``side`` cells counts in each of the ``size`` means.
+
+    Mean i is over the cells from ⌊i · side / size⌋ on and before ⌈(i + 1) · side / size⌉.
+    """
+    cell = torch.arange(side, device=like.device)
+    index = torch.arange(size, device=like.device)[:, None]
+    first, end = index * side // size, -(-(index + 1) * side // size)
+    inside = ((cell >= first) & (cell < end)).to(like)
+    return inside / inside.sum(dim=1, keepdim=True)
 
 
 def recomputed(function: Callable[..., Tensor], *features: Tensor) -> Tensor:

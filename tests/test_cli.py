@@ -40,7 +40,8 @@ def geomtp(*words, **options):
 
 VERBS = [
     "", "demo", "labels", "labels export", "labels report", "data", "pretrain", "pretrain mae",
-    "pretrain mtp", "finetune", "evaluate", "study", "study stages", "weights", "recipes",
+    "pretrain mtp", "finetune", "evaluate", "predict", "study", "study stages", "weights",
+    "recipes",
 ]  # fmt: skip
 
 

@@ -46,10 +46,29 @@ def weights(words: Sequence[str]) -> int:
     pushing.add_argument("--revision", help="branch")
     pushing.add_argument("--private", action="store_true", help="where it is made anew")
     _add_licence(pushing)
+    graphs = verbs.add_parser("export-onnx", help="a graph for other programs, checked")
+    graphs.add_argument("file", help="a model, or an encoder alone")
+    graphs.add_argument("--out", required=True, help="file to write (.onnx or .pt2)")
+    graphs.add_argument("--format", choices=("onnx", "torch_export"), help="default: by the suffix")
+    graphs.add_argument(
+        "--image-size", type=int, help="side of the images; default: what the model was made for"
+    )
+    graphs.add_argument("--source", help="whose classes; default: the model's only source")
+    graphs.add_argument("--encoder-only", action="store_true", help="leave the decoders out")
+    graphs.add_argument(
+        "--no-normalise",
+        action="store_true",
+        help="a graph that takes normalised images; otherwise it takes pixels of the files",
+    )
+    graphs.add_argument(
+        "--one-size", action="store_true", help="a graph for images of --image-size alone"
+    )
     chosen = parser.parse_args(words)
     if chosen.verb in ("card", "fetch", "push"):
         print(_published(chosen))
         return 0
+    if chosen.verb == "export-onnx":
+        return _export_graph(chosen)
     from geomtp.inference import weight_files
 
     if chosen.verb == "inspect":
@@ -92,3 +111,24 @@ def _published(chosen: argparse.Namespace) -> str:
         revision=chosen.revision,
         licence=chosen.licence,
     )
+
+
+def _export_graph(chosen: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from geomtp.inference.exporting import ExportGraph, export_graph
+
+    facts = export_graph(
+        ExportGraph(
+            checkpoint=Path(chosen.file),
+            out=Path(chosen.out),
+            form=chosen.format,
+            image_size=chosen.image_size,
+            source=chosen.source,
+            encoder_only=chosen.encoder_only,
+            normalise=not chosen.no_normalise,
+            any_size=not chosen.one_size,
+        )
+    )
+    print(f"{chosen.out}: {facts}")
+    return 0

@@ -95,10 +95,9 @@ class SiameseUNet(Decoder):
 
 def difference(pyramid: FeaturePyramid) -> FeaturePyramid:
     """|second date − first date| of each level: half as many images as ``pyramid`` holds."""
-    halves = [level.chunk(2) for level in pyramid.levels]
-    return FeaturePyramid(
-        tuple((after - before).abs() for before, after in halves), pyramid.strides
-    )
+    # (dates, B, C_i, H_i, W_i): a graph holds it for any number of images, unlike two chunks
+    dates = [level.unflatten(0, (2, -1)).unbind() for level in pyramid.levels]
+    return FeaturePyramid(tuple((after - before).abs() for before, after in dates), pyramid.strides)
 
 
 class UNetTrunk(nn.Module):

@@ -19,6 +19,7 @@ from geomtp.decoders.decoder import (
 )
 from geomtp.decoders.fpn import conv_for_relu
 from geomtp.decoders.source_statistics import SourceStatistics
+from geomtp.layers import mean_of_cells
 from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
 
 POOL_SIZES = (1, 2, 3, 6)
@@ -147,7 +148,7 @@ class UperNetTrunk(nn.Module):
     def _pooled(self, coarsest: Tensor) -> Tensor:
         parts = [coarsest]
         for size, conv in zip(POOL_SIZES, self.psp_modules, strict=True):
-            parts.append(_resized(conv(F.adaptive_avg_pool2d(coarsest, size)), coarsest))
+            parts.append(_resized(conv(mean_of_cells(coarsest, size)), coarsest))
         pooled: Tensor = self.bottleneck(torch.cat(parts, dim=1))
         return pooled
 

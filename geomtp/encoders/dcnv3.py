@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from geomtp.encoders.dcnv3_sampled import POINTS, SIDE, sampled_sum
 from geomtp.layers import Linear
 
-SIDE = 3
-POINTS = SIDE * SIDE
 LAYER_NORM_EPS = 1e-6
 BAGS_AT_ONCE = 2**15
 """Groups of pixels that are summed together, or one image: what is worked on stays in the cache."""
@@ -80,7 +79,8 @@ def deformable_sum(
     - offset: (B, H, W, groups · 9 · 2), the groups outermost, then points, then x and y; pixels
     - mask: (B, H, W, groups · 9), the points' weights
 
-    Returns (B, H, W, groups · channels) of the type of ``value``.
+    Returns (B, H, W, groups · channels) of the type of ``value``. While a graph is exported, it is
+    made of operators that graphs know (``sampled_sum``).
 
     Raises ValueError when the shapes do not fit together.
     """
@@ -96,6 +96,8 @@ def deformable_sum(
             f"{(*places, groups * POINTS * 2)} and masks {(*places, groups * POINTS)}; "
             f"got {tuple(offset.shape)} and {tuple(mask.shape)}"
         )
+    if torch.compiler.is_exporting():
+        return sampled_sum(value, offset, mask, groups=groups, offset_scale=offset_scale)
     wide = torch.promote_types(value.dtype, torch.float32)
     images = max(1, BAGS_AT_ONCE // max(1, height * width * groups))
     parts = zip(*(t.to(wide).split(images) for t in (value, offset, mask)), strict=True)

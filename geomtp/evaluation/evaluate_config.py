@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from geomtp.evaluation.protocol import Flip, Protocol
+from geomtp.evaluation.protocol import Protocol
+from geomtp.inference.predict_config import Flip
 from geomtp.training.configs import Task
 
 Submission = Literal["dota", "fair1m", "loveda"]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from geomtp.data.folders import FolderStore, source_name
 from geomtp.data.folders.layouts import IMAGES
@@ -18,27 +15,6 @@ from geomtp.labels.reports import ReadNotes
 from geomtp.labels.store_building import OtherClassesError
 from geomtp.labels.store_format import INFO_NAME
 from geomtp.model import MultiTaskModel, SourceConfig
-
-
-def settings_of_training(checkpoint: Path) -> dict[str, Any]:
-    """The settings of the run that a checkpoint lies in; empty where there are none."""
-    path = checkpoint.parent / "config.yaml"
-    if not path.is_file():
-        return {}
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
-    return settings if isinstance(settings, dict) else {}
-
-
-def trained_size_px(settings: dict[str, Any]) -> int | None:
-    """The side that images were fitted into in validation; None for their own size."""
-    if settings.get("evaluation_size") is not None:
-        return int(settings["evaluation_size"])
-    if "task" not in settings or settings.get("resize_relative_to") == "image":
-        return None
-    return int(settings["image_size"])
 
 
 def source_of(config: Evaluate, model: MultiTaskModel) -> str:

@@ -10,44 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from geomtp.evaluation.protocol import Flip, Protocol
+from geomtp.evaluation.protocol import Protocol
 from geomtp.evaluation.sliding import mean_of_windows
 from geomtp.geometry import rotated_nms
-from geomtp.geometry.rotated_boxes import flip as flip_rboxes
 from geomtp.geometry.rotated_boxes import rescale, translate
 from geomtp.rasters import WindowXYXY
 from geomtp.types import Predictions, SizeHW
-
-_FLIP_DIMS: dict[Flip, tuple[int, ...]] = {
-    "horizontal": (-1,),
-    "vertical": (-2,),
-    "diagonal": (-2, -1),
-}
-
-
-def flipped_pixels(pixels: Tensor, flip: Flip | None) -> Tensor:
-    """(…, H, W), mirrored."""
-    return pixels if flip is None else pixels.flip(_FLIP_DIMS[flip])
-
-
-def unflipped(found: Predictions, flip: Flip | None, size_hw: SizeHW) -> Predictions:
-    """Predictions of the mirrored image of height and width ``size_hw``, for the image itself."""
-    if flip is None:
-        return found
-    boxes = found.boxes
-    if boxes is not None:
-        x1, y1, x2, y2 = boxes.unbind(dim=1)
-        if flip != "vertical":
-            x1, x2 = size_hw[1] - x2, size_hw[1] - x1
-        if flip != "horizontal":
-            y1, y2 = size_hw[0] - y2, size_hw[0] - y1
-        boxes = torch.stack([x1, y1, x2, y2], dim=1)
-    return dataclasses.replace(
-        _with_maps(found, lambda maps: flipped_pixels(maps, flip)),
-        boxes=boxes,
-        masks=None if found.masks is None else flipped_pixels(found.masks, flip),
-        rboxes=None if found.rboxes is None else flip_rboxes(found.rboxes, flip, size_hw),
-    )
 
 
 def resized(found: Predictions, size_hw: SizeHW, output_hw: SizeHW) -> Predictions:

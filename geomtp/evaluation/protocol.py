@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Flip = Literal["horizontal", "vertical", "diagonal"]
+from geomtp.inference.predict_config import Flip
 
 
 @dataclass(frozen=True)

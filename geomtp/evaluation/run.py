@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.data.transforms import EvalTransform
@@ -16,9 +14,7 @@ from geomtp.evaluation.collected import Collected, file_size_hw
 from geomtp.evaluation.evaluate_config import Evaluate
 from geomtp.evaluation.evaluated_data import (
     evaluated_store,
-    settings_of_training,
     source_of,
-    trained_size_px,
 )
 from geomtp.evaluation.facts import data_facts, model_facts
 from geomtp.evaluation.looking import look_at
@@ -29,6 +25,8 @@ from geomtp.evaluation.scene_scores import SceneScores
 from geomtp.evaluation.scene_truth import read_scene_labels
 from geomtp.evaluation.submissions import required_task, submission_of
 from geomtp.evaluation.worst_cases import WorstCases
+from geomtp.inference.devices import computing_device
+from geomtp.inference.training_settings import settings_of_training, trained_size_px
 from geomtp.labels import LabelStore
 from geomtp.labels.tile_names import tile_of
 from geomtp.metrics.source_scores import SourceScores
@@ -84,7 +82,7 @@ def _silence(text: str) -> None:
 def _evaluate(config: Evaluate, say: Say) -> EvaluationResult:
     began = time.monotonic()
     model = load(config.checkpoint)
-    device = _device(config.device)
+    device = computing_device(config.device, rank_on_machine())
     model.to(device)
     name = source_of(config, model)
     assert model.config is not None
@@ -128,19 +126,6 @@ def _check_tasks(config: Evaluate, tasks: list[str]) -> None:
         )
     if config.submit is not None:
         required_task(config.submit, tasks)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and world_size() > 1 and torch.cuda.is_available():
-        name = f"cuda:{rank_on_machine() % torch.cuda.device_count()}"
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"cannot compute on device {name!r} ({str(error).splitlines()[0]})"
-        ) from None
 
 
 def _collected(

@@ -28,8 +28,10 @@ from geomtp.geometry.rotated_iou import (
 )
 from geomtp.geometry.rotated_nms import rotated_nms
 from geomtp.geometry.rotated_roi_align import rotated_roi_align
+from geomtp.geometry.sweep_nms import NmsSweep, sweep_nms
 
 __all__ = [
+    "NmsSweep",
     "decode_rle",
     "decode_rle_crop",
     "enclosing_boxes",
@@ -50,4 +52,5 @@ __all__ = [
     "rotated_iou_pairs",
     "rotated_nms",
     "rotated_roi_align",
+    "sweep_nms",
 ]

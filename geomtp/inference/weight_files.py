@@ -19,6 +19,7 @@ from geomtp.checkpoints import (
 )
 from geomtp.encoders.presets import create_encoder
 from geomtp.encoders.weights import load_encoder_weights
+from geomtp.inference.onnx_models import facts_of, open_session
 from geomtp.mae import MaeConfig, load_mae, save_mae
 from geomtp.mae.files import ENCODER_KIND, KIND
 from geomtp.model import load, save
@@ -26,6 +27,8 @@ from geomtp.model import load, save
 
 def inspect(path: str | Path) -> str:
     """A few lines on what the file at ``path`` holds: kind, tensors, size, first parts of names."""
+    if Path(path).suffix == ".onnx":
+        return f"{path}: {facts_of(open_session(path), path)}"
     kind = "foreign weights"
     try:
         tensors, info = read_weights(path)

@@ -9,17 +9,22 @@ from geomtp.rasters.reading import (
     read_size,
     read_window,
 )
+from geomtp.rasters.scenes import Scene, ScenePixels, open_scene, scene_of_array
 from geomtp.rasters.writing import write_raster
 
 __all__ = [
     "LONGITUDE_LATITUDE",
     "Georeference",
     "RasterInfo",
+    "Scene",
+    "ScenePixels",
     "WindowXYXY",
     "georeference",
+    "open_scene",
     "raster_info",
     "read_size",
     "read_window",
+    "scene_of_array",
     "tile_georeference",
     "write_raster",
 ]

@@ -88,11 +88,11 @@ def raster_info(path: str | Path) -> RasterInfo:
                 size_hw = (picture.height, picture.width)
                 mode = _plain_mode(picture)
                 return RasterInfo(size_hw, len(mode), "uint8", None, grey_picture=mode == "L")
-        with _open_raster(path) as raster:
+        with open_plain(path) as raster:
             size_hw = (raster.height, raster.width)
             bands = _band_count(raster)
             grey = _is_grey(raster, bands)
-            return RasterInfo(size_hw, bands, raster.dtypes[0], _placed(raster), grey)
+            return RasterInfo(size_hw, bands, raster.dtypes[0], placed(raster), grey)
 
 
 def read_window(
@@ -120,7 +120,7 @@ def read_window(
         if picture is not None:
             with picture:
                 return _read_picture(path, picture, window_xyxy, bands, expand_palette)
-        with _open_raster(path) as raster:
+        with open_plain(path) as raster:
             return _read_raster(path, raster, window_xyxy, bands)
 
 
@@ -189,7 +189,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warnings for rasters without a place on Earth: most images have none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -231,7 +231,7 @@ def _is_grey(raster: Any, bands: int) -> bool:
     return bands == 1 and raster.driver in _PICTURES
 
 
-def _open_raster(path: Path) -> Any:
+def open_plain(path: Path) -> Any:
     """``path`` opened by GDAL, as one of the formats named above and no other.
 
     GDAL left to itself would also open formats that name other files or addresses (VRT).
@@ -242,7 +242,7 @@ def _open_raster(path: Path) -> Any:
     driver = driver or ("ENVI" if _has_envi_header(path) else None)
     if driver is None:
         raise OSError("its first bytes are of no format that is read here (JPEG, PNG, TIFF, …)")
-    with _quiet():
+    with quiet():
         raster = rasterio.open(path, driver=driver)
     if driver == "ENVI":
         _check_envi_length(path, raster)
@@ -274,7 +274,8 @@ def _band_count(raster: Any) -> int:
     return int(raster.count)
 
 
-def _placed(raster: Any) -> Georeference | None:
+def placed(raster: Any) -> Georeference | None:
+    """Where an open raster lies; None where it does not say."""
     if raster.crs is None or raster.transform.is_identity:
         return None
     epsg = raster.crs.to_epsg()

@@ -20,7 +20,7 @@ Settings = TypeVar("Settings")
 LISTED = (
     *("tasks", "sources", "classes", "fractions", "seeds", "pretraining_seeds"),
     *("use_ladders", "use_rungs", "use_transfers"),
-    *("scales", "flips", "train_splits", "drops_at", "square_classes"),
+    *("scales", "flips", "bands", "train_splits", "drops_at", "square_classes"),
 )
 """Flags that take names or numbers separated by commas."""
 

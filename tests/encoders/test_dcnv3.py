@@ -11,6 +11,7 @@ from geomtp.encoders.dcnv3 import (
     row_products,
     sampled_products,
 )
+from geomtp.encoders.dcnv3_sampled import sampled_sum
 from tests.encoders.dcnv3_twins import grid_sample_sum, loop_sum
 from tests.golden_cases import GoldenCase
 
@@ -57,6 +58,18 @@ def test_values_equal_a_loop_over_points(size_hw, offset_scale):
     tensors = inputs(2, *size_hw, groups=2, per_group=3, spread=2.0, dtype=torch.float64)
     settings = {"groups": 2, "offset_scale": offset_scale}
     torch.testing.assert_close(deformable_sum(*tensors, **settings), loop_sum(*tensors, **settings))
+
+
+@pytest.mark.parametrize("offset_scale", [1.0, 2.0])
+@pytest.mark.parametrize("size_hw", [(1, 4), (5, 3)])
+def test_the_form_of_graphs_equals_a_loop_over_points(size_hw, offset_scale, monkeypatch):
+    tensors = inputs(2, *size_hw, groups=2, per_group=3, spread=2.0, dtype=torch.float64)
+    settings = {"groups": 2, "offset_scale": offset_scale}
+    wanted = loop_sum(*tensors, **settings)
+    torch.testing.assert_close(sampled_sum(*tensors, **settings), wanted)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    monkeypatch.setattr(dcnv3._DeformableSum, "apply", None)
+    torch.testing.assert_close(deformable_sum(*tensors, **settings), wanted)
 
 
 @pytest.mark.parametrize(

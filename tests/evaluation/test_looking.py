@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from geomtp.evaluation.fusion import resized, unflipped
+from geomtp.evaluation.fusion import resized
 from geomtp.evaluation.looking import look_at
 from geomtp.evaluation.protocol import Protocol
+from geomtp.inference.mirroring import unflipped
 from geomtp.types import Predictions
 from tests.evaluation.looker import PixelModel
 

@@ -16,9 +16,10 @@ from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.data.transforms import EvalTransform
 from geomtp.evaluation.evaluate_config import Evaluate
-from geomtp.evaluation.evaluated_data import source_of, trained_size_px
+from geomtp.evaluation.evaluated_data import source_of
 from geomtp.evaluation.run import evaluate as run_evaluation
 from geomtp.inference.evaluate import evaluate as validate
+from geomtp.inference.training_settings import trained_size_px
 from geomtp.labels import ImageLabels, LabelStore, write_store
 from geomtp.model import ModelConfig, SourceConfig, build_model, load, save
 from geomtp.training.configs import FineTune

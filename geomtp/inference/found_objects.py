@@ -1,0 +1,125 @@
+"""Objects of single windows, and how those of a whole scene are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geomtp.geometry import rboxes_from_boxes, sweep_nms
+from geomtp.geometry.rotated_boxes import rescale, translate
+from geomtp.inference.blocks import Window
+from geomtp.inference.scene_objects import SceneObjects
+from geomtp.types import Predictions
+
+BOX_COLUMNS = {"rotated": 5, "horizontal": 4}
+"""Tasks whose results are boxes, and how many numbers make one."""
+
+NEAR_SHARE = 0.5
+"""Objects whose middle lies outside a window's cell by at most this share of ``Axis.ramp`` are kept
+besides: two windows that place one object a little differently might both call it the other's."""
+
+
+@dataclass(frozen=True)
+class FoundObjects:
+    """What windows found, with doubles.
+
+    - boxes: (N, 5) rotated, cx cy w h angle, or (N, 4) horizontal, x1 y1 x2 y2; scene pixels
+    - scores (N,), labels (N,)
+    - own: (N,) whether the middle lies in the window's cell
+    """
+
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    own: NDArray[np.bool_]
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The fields by name, to be stored."""
+        return dict(vars(self))
+
+    @staticmethod
+    def of_columns(columns: Mapping[str, NDArray[Any]]) -> FoundObjects:
+        """The inverse of ``columns``."""
+        return FoundObjects(**columns)
+
+    @staticmethod
+    def joined(parts: Sequence[FoundObjects], columns: int) -> FoundObjects:
+        """All of ``parts``; ``columns`` of a box where there are none."""
+        if not parts:
+            none = np.zeros(0)
+            return FoundObjects(
+                np.zeros((0, columns)), none, none.astype(np.int64), none.astype(bool)
+            )
+        names = ("boxes", "scores", "labels", "own")
+        return FoundObjects(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+
+def found_in_window(
+    found: Predictions, task: str, window: Window, factor: float, ramp: float, least: float
+) -> FoundObjects:
+    """The rotated ("rotated") or horizontal boxes of a window that may be its own.
+
+    - factor: pixels of the window per scene pixel; ramp: ``Axis.ramp``; least: score that is kept
+    """
+    shift = (window.origin_xy[0] / factor, window.origin_xy[1] / factor)
+    if task == "rotated":
+        boxes, scores, labels = found.rboxes, found.rbox_scores, found.rbox_labels
+    else:
+        boxes, scores, labels = found.boxes, found.box_scores, found.box_labels
+    assert boxes is not None
+    assert scores is not None
+    assert labels is not None
+    boxes = boxes.double().cpu()
+    if task == "rotated":
+        boxes = translate(rescale(boxes, (1 / factor, 1 / factor)), shift)
+        middles = boxes[:, :2]
+    else:
+        boxes = boxes / factor + boxes.new_tensor(shift * 2)
+        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    own, near = near_cell(middles, window, ramp)
+    kept = near & (scores.cpu() >= least)
+    return FoundObjects(
+        boxes[kept].numpy(),
+        scores.cpu().double()[kept].numpy(),
+        labels.cpu().long()[kept].numpy(),
+        own[kept].numpy(),
+    )
+
+
+def near_cell(middles_xy: Tensor, window: Window, ramp: float) -> tuple[Tensor, Tensor]:
+    """Which points (N, 2) lie in the cell of a window, and which in it or close beside it: (N,)."""
+    x1, y1, x2, y2 = window.cell_xyxy
+    left, top, right, bottom = window.reach_xyxy
+    start, end = middles_xy.new_tensor([x1, y1]), middles_xy.new_tensor([x2, y2])
+    # No slack at the borders of the scene: there is no other cell.
+    before = middles_xy.new_tensor([left < x1, top < y1]) * NEAR_SHARE * ramp
+    after = middles_xy.new_tensor([right > x2, bottom > y2]) * NEAR_SHARE * ramp
+    own = ((middles_xy >= start) & (middles_xy < end)).all(dim=1)
+    near = ((middles_xy >= start - before) & (middles_xy < end + after)).all(dim=1)
+    return own, near
+
+
+def boxes_of_scene(found: FoundObjects, iou: float) -> SceneObjects:
+    """Each object once: rotated or horizontal boxes, by falling score.
+
+    Of boxes of a class that overlap more than ``iou``, the surer one stays; but a window's own
+    object goes before any that another window saw from aside.
+    """
+    boxes = torch.from_numpy(found.boxes)
+    rotated = boxes.shape[1] == 5
+    rank = torch.from_numpy(found.scores + found.own)
+    rboxes = boxes if rotated else rboxes_from_boxes(boxes)
+    kept = sweep_nms(rboxes, rank, iou, torch.from_numpy(found.labels)).numpy()
+    kept = kept[np.argsort(-found.scores[kept], kind="stable")]
+    return SceneObjects(
+        scores=found.scores[kept],
+        labels=found.labels[kept],
+        rboxes_cxcywha=found.boxes[kept] if rotated else None,
+        boxes_xyxy=None if rotated else found.boxes[kept],
+    )

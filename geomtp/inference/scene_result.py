@@ -1,0 +1,219 @@
+"""Blocks that are done made into the files of a scene."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geomtp.checkpoints import replacing
+from geomtp.inference.blending import whole_map
+from geomtp.inference.block_work import MAP_TASKS
+from geomtp.inference.blocks import Grid, RectXYXY
+from geomtp.inference.class_maps import write_class_map
+from geomtp.inference.found_instances import FoundInstances, instances_of_scene
+from geomtp.inference.found_objects import BOX_COLUMNS, FoundObjects, boxes_of_scene
+from geomtp.inference.predict_config import Predict
+from geomtp.inference.preview import write_preview
+from geomtp.inference.scene_objects import OBJECT_TASKS, SceneObjects
+from geomtp.inference.window_model import WindowModel
+from geomtp.inference.work_folder import WorkFolder
+from geomtp.rasters import Georeference, Scene
+from geomtp.rasters.ground_sizes import metres_per_pixel
+from geomtp.types import IGNORE, ClassMap, Rgb
+
+_AREA_TILE_PX = 512
+"""Pixels of a square of this side count as equally large on the ground."""
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """The files of one scene.
+
+    - name: of the scene
+    - summary_file, summary: its JSON and what is in it, see ``docs/maps.md``
+    - maps, vectors: by task; preview: None where none was asked for
+    """
+
+    name: str
+    summary_file: Path
+    summary: dict[str, Any]
+    maps: dict[str, Path]
+    vectors: dict[str, Path]
+    preview: Path | None
+
+    @property
+    def files(self) -> list[Path]:
+        """All that were written, but for styles; the summary first."""
+        preview = [] if self.preview is None else [self.preview]
+        out = [*self.maps.values(), *self.vectors.values()]
+        return [self.summary_file, *out, *preview]
+
+
+@dataclass
+class MapTiles:
+    """The finished blocks of a map, counted as they pass: iterate once.
+
+    - pixels, area_m2: by value, after that
+    """
+
+    work: WorkFolder
+    grid: Grid
+    task: str
+    place: Georeference | None
+    pixels: Counter[int] = field(default_factory=Counter)
+    area_m2: Counter[int] = field(default_factory=Counter)
+
+    def __iter__(self) -> Iterator[tuple[RectXYXY, NDArray[np.uint8]]]:
+        for number in range(len(self.grid)):
+            rect, values = self.grid.block_xyxy(number), self.block(number)
+            self._count(rect, values)
+            yield rect, values
+
+    def block(self, number: int) -> NDArray[np.uint8]:
+        """The values of a block, (h, w): 255 where the scene has none."""
+        frames = [
+            part
+            for near in _around(self.grid, number)
+            for part in self.work.block(near).frame(self.task)
+        ]
+        stored = self.work.block(number)
+        values = whole_map(self.grid, number, stored.core(self.task), frames)
+        values[~stored.valid()] = IGNORE
+        return values
+
+    def _count(self, rect: RectXYXY, values: NDArray[np.uint8]) -> None:
+        height, width = values.shape
+        for y in range(0, height, _AREA_TILE_PX):
+            for x in range(0, width, _AREA_TILE_PX):
+                tile = values[y : y + _AREA_TILE_PX, x : x + _AREA_TILE_PX]
+                counts = np.bincount(tile.ravel(), minlength=256)
+                middle = (rect[0] + x + tile.shape[1] / 2, rect[1] + y + tile.shape[0] / 2)
+                area = 0.0
+                if self.place is not None:
+                    area = abs(float(np.linalg.det(metres_per_pixel(self.place, middle))))
+                for value in np.flatnonzero(counts).tolist():
+                    self.pixels[value] += int(counts[value])
+                    self.area_m2[value] += float(counts[value]) * area  # type: ignore[assignment]
+
+
+def _around(grid: Grid, number: int) -> list[int]:
+    """A block and its neighbours."""
+    rows, columns = grid.shape
+    row, column = divmod(number, columns)
+    return [
+        i * columns + j
+        for i in range(max(0, row - 1), min(rows, row + 2))
+        for j in range(max(0, column - 1), min(columns, column + 2))
+    ]
+
+
+def map_classes(task: str, classes: ClassMap) -> ClassMap:
+    """What the values of a map from 1 on stand for."""
+    return ClassMap(("changed",), ((255, 255, 255),)) if task == "change" else classes
+
+
+def map_legend(task: str, classes: ClassMap) -> tuple[tuple[str, ...], tuple[Rgb, ...]]:
+    """The names and colours of all values of a map."""
+    own = map_classes(task, classes)
+    first = "unchanged" if task == "change" else "background"
+    return (first, *own.names), ((0, 0, 0), *own.palette)
+
+
+def objects_of(work: WorkFolder, task: str, config: Predict) -> SceneObjects:
+    """The objects of ``task`` in all blocks, each once."""
+    blocks = [work.block(number) for number in range(work.blocks)]
+    if task == "instance":
+        joined = FoundInstances.joined([block.instances() for block in blocks])
+        return instances_of_scene(joined, config.box_nms_iou)
+    parts = [block.boxes(task) for block in blocks]
+    found = FoundObjects.joined(parts, BOX_COLUMNS[task])
+    iou = config.rotated_nms_iou if task == "rotated" else config.box_nms_iou
+    return boxes_of_scene(found, iou)
+
+
+def write_scene(
+    name: str,
+    work: WorkFolder,
+    scene: Scene,
+    grid: Grid,
+    model: WindowModel,
+    config: Predict,
+    settings: dict[str, Any],
+) -> SceneResult:
+    """Write the files of a scene all of whose blocks are done; the summary last."""
+    from geomtp.inference.map_polygons import write_polygons_of_map
+    from geomtp.inference.map_styles import raster_style
+    from geomtp.inference.vector_files import write_objects, write_style
+
+    out, place, classes = config.out, scene.place, model.classes
+    summary: dict[str, Any] = {"scene": name, "size_hw": scene.size_hw, "settings": settings}
+    maps, vectors, found = {}, {}, {}
+    for task in model.tasks:
+        if task in MAP_TASKS:
+            names, colours = map_legend(task, classes)
+            maps[task] = out / f"{name}_{task}.tif"
+            tiles = MapTiles(work, grid, task, place)
+            write_class_map(
+                maps[task], tiles, grid.size_hw, place, names, colours, scratch=work.path
+            )
+            write_style(maps[task], raster_style(map_classes(task, classes)))
+            summary[task] = _map_figures(tiles, names)
+            if config.polygons:
+                vectors[task] = out / f"{name}_{task}.{config.vectors}"
+                write_polygons_of_map(
+                    vectors[task], maps[task], map_classes(task, classes), place, task=task,
+                    simplify_m=config.simplify,
+                )  # fmt: skip
+        elif task in OBJECT_TASKS:
+            found[task] = objects_of(work, task, config)
+            vectors[task] = out / f"{name}_{task}.{config.vectors}"
+            write_objects(vectors[task], found[task], classes, place, task=task)
+            counts = np.bincount(found[task].labels, minlength=len(classes)).tolist()
+            summary[task] = {
+                "objects": len(found[task]),
+                "by class": dict(zip(classes.names, counts, strict=True)),
+            }
+        elif task == "scene":
+            summary[task] = scene_scores(work, classes)
+    figures = [work.block(number).figures() for number in range(work.blocks)]
+    summary["windows"] = sum(windows for _, windows, _, _ in figures)
+    summary["windows_without_data"] = sum(skipped for _, _, skipped, _ in figures)
+    summary["seconds"] = round(sum(seconds for *_, seconds in figures), 2)
+    preview = out / f"{name}_preview.png" if config.preview else None
+    if preview is not None:
+        legends = {path: map_legend(task, classes)[1] for task, path in maps.items()}
+        write_preview(preview, scene, legends, found, classes, config.preview)
+    with replacing(summary_path(out, name)) as beside:
+        beside.write_text(
+            json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    return SceneResult(name, summary_path(out, name), summary, maps, vectors, preview)
+
+
+def summary_path(out: Path, name: str) -> Path:
+    """Where the figures of a scene are; no image or STAC item beside it has such a name."""
+    return out / f"{name}_summary.json"
+
+
+def _map_figures(tiles: MapTiles, names: tuple[str, ...]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for value, class_name in enumerate(names):
+        figures[class_name] = {"pixels": tiles.pixels[value]}
+        if tiles.place is not None:
+            figures[class_name]["area_m2"] = round(float(tiles.area_m2[value]), 2)
+    return {"classes": figures, "pixels without data": tiles.pixels[IGNORE]}
+
+
+def scene_scores(work: WorkFolder, classes: ClassMap) -> dict[str, float]:
+    """The mean probability of each class over the windows."""
+    sums = [work.block(number).figures()[0] for number in range(work.blocks)]
+    total = np.sum([part for part in sums if len(part)] or [np.zeros(len(classes))], axis=0)
+    shares = total / max(total.sum(), 1e-12)
+    return {name: round(float(share), 6) for name, share in zip(classes.names, shares, strict=True)}

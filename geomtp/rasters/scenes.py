@@ -1,0 +1,323 @@
+"""Scenes of any size, opened by path and read by window at any resolution, with what is valid.
+
+Whatever GDAL opens is a scene: GeoTIFF, JPEG 2000, pictures, virtual rasters (VRT), addresses and
+archives (``https://…``, ``/vsizip/…``). Pixels are counted as stored; EXIF orientations are not
+applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from geomtp.rasters.georeferences import Georeference
+from geomtp.rasters.reading import open_plain, placed, quiet
+from geomtp.types import SizeHW
+
+_PICTURES = ("PNG", "JPEG", "BMP")
+
+
+@dataclass(frozen=True)
+class ScenePixels:
+    """A part of a scene.
+
+    - values: (C, h, w) float32 in the units of the file; 0 where a band has no value
+    - known: (C, h, w) bool, where it has one
+    """
+
+    values: NDArray[np.float32]
+    known: NDArray[np.bool_]
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Where any band has a value: (h, w)."""
+        return np.asarray(self.known.any(axis=0))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An open raster and the bands of it that are read; close it, or use it in a ``with``.
+
+    - raster: what rasterio opened; used by one thread at a time
+    - path: for messages
+    - bands: numbers from 1, in the order in which they are read; a palette's one band is read as
+      three
+    """
+
+    raster: Any
+    path: str
+    bands: tuple[int, ...]
+    _kept_open: list[Any] = field(default_factory=list, repr=False)
+
+    @property
+    def size_hw(self) -> SizeHW:
+        """Height and width in pixels."""
+        return int(self.raster.height), int(self.raster.width)
+
+    @property
+    def place(self) -> Georeference | None:
+        """Where it lies on Earth; None where the file does not say."""
+        return placed(self.raster)
+
+    def read(self, origin_xy: tuple[int, int], size_hw: SizeHW, factor: float = 1.0) -> ScenePixels:
+        """The pixels of a window of a finer or coarser version of the scene.
+
+        The window (first pixel ``origin_xy``) is counted in pixels of that version, of which
+        ``factor`` make a pixel of the scene: with 0.5 two by two become one (their mean); above 1
+        values between are interpolated. The window lies inside the scene.
+
+        Raises OSError naming the file where it is damaged or cut off.
+        """
+        x1, y1 = origin_xy
+        window = (x1, y1, x1 + size_hw[1], y1 + size_hw[0])
+        return ScenePixels(*self._read_inside(window, factor))
+
+    def valid_pixels(self, origin_xy: tuple[int, int], size_hw: SizeHW) -> NDArray[np.bool_]:
+        """Where a window inside the scene has a value in any band: (h, w) bool.
+
+        Nothing is read where the file cannot mark pixels as missing.
+        """
+        if self._always_known() and not any(
+            np.dtype(self.raster.dtypes[band - 1]).kind == "f" for band in self.bands
+        ):
+            return np.ones(size_hw, dtype=bool)
+        return self.read(origin_xy, size_hw).valid
+
+    def _always_known(self) -> bool:
+        flags = self.raster.mask_flag_enums
+        return all(MaskFlags.all_valid in flags[band - 1] for band in self.bands)
+
+    def _read_inside(
+        self, window_xyxy: tuple[int, int, int, int], factor: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        x1, y1, x2, y2 = window_xyxy
+        wanted: dict[str, Any] = {"window": Window(x1, y1, x2 - x1, y2 - y1)}
+        palette = self._palette()
+        if factor != 1:
+            way = Resampling.average if factor < 1 else Resampling.bilinear
+            wanted = {
+                "window": Window(*(edge / factor for edge in (x1, y1, x2 - x1, y2 - y1))),
+                "resampling": way if palette is None else Resampling.nearest,
+            }
+        shape = (y2 - y1, x2 - x1)
+        bands = sorted(set(self.bands))  # a grey picture's one band is asked for three times
+        try:
+            values = self.raster.read(bands, out_shape=(len(bands), *shape), **wanted)
+            known = np.ones(values.shape, dtype=bool)
+            if not self._always_known():
+                wanted["resampling"] = Resampling.nearest
+                known = self.raster.read_masks(bands, out_shape=values.shape, **wanted) > 0
+        except (RasterioError, OSError) as error:
+            raise OSError(f"{self.path} cannot be read (damaged or cut off?): {error}") from error
+        if palette is not None:
+            values, known = palette[values[0]].transpose(2, 0, 1), known[[0, 0, 0]]
+        else:
+            order = [bands.index(band) for band in self.bands]
+            values, known = values[order], known[order]
+        values = values.astype(np.float32)
+        known &= np.isfinite(values)
+        values[~known] = 0
+        return values, known
+
+    def _palette(self) -> NDArray[np.uint8] | None:
+        """The colours (256, 3) of a palette, where it is read as three bands."""
+        if (
+            len(self.bands) != 1
+            or self.raster.colorinterp[self.bands[0] - 1] != ColorInterp.palette
+        ):
+            return None
+        colours = np.zeros((256, 3), dtype=np.uint8)
+        for value, colour in self.raster.colormap(self.bands[0]).items():
+            colours[value] = colour[:3]
+        return colours
+
+    def on_grid_of(self, other: Scene) -> Scene:
+        """This scene on the pixels of ``other``, interpolated between its own where they differ.
+
+        Pixels that it does not cover have no value. Closing the result closes this scene.
+        Raises ValueError where the two cannot be laid over each other.
+        """
+        own, wanted = self.place, other.place
+        if own is None or wanted is None:
+            if self.size_hw == other.size_hw:
+                return self
+            lost = [scene.path for scene in (other, self) if scene.place is None]
+            raise ValueError(
+                f"{other.path} ({_size(other)}) and {self.path} ({_size(self)}) cannot be laid "
+                f"over each other: they differ in size, and {' and '.join(lost)} "
+                f"{'does' if len(lost) == 1 else 'do'} not say where on Earth it lies"
+            )
+        if own == wanted and self.size_hw == other.size_hw:
+            return self
+        height, width = other.size_hw
+        try:
+            laid = WarpedVRT(
+                self.raster,
+                crs=wanted.crs,
+                transform=Affine(*wanted.transform),
+                height=height,
+                width=width,
+                resampling=Resampling.bilinear,
+                add_alpha=ColorInterp.alpha not in self.raster.colorinterp,
+            )
+        except (RasterioError, ValueError) as error:
+            raise ValueError(
+                f"{self.path} cannot be laid over {other.path}: {str(error).splitlines()[0]}"
+            ) from error
+        scene = Scene(laid, self.path, self.bands, [self.raster, *self._kept_open])
+        coarse = scene.raster.read_masks(
+            self.bands[0], out_shape=(min(height, 512), min(width, 512))
+        )
+        if not coarse.any():
+            raise ValueError(
+                f"{self.path} and {other.path} do not overlap: are they of the same place?"
+            )
+        return scene
+
+    def close(self) -> None:
+        """Let go of the file."""
+        for opened in (self.raster, *self._kept_open):
+            opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_scene(
+    path: str | Path,
+    *,
+    channels: int,
+    bands: Sequence[str] | None = None,
+    plain_only: bool = False,
+) -> Scene:
+    """The scene at ``path``, of which ``channels`` bands are read.
+
+    Args:
+        path: a file, or anything that GDAL opens.
+        channels: how many bands are needed.
+        bands: which, each by its number from 1, its name or its colour; by default all (but for
+            alpha) where they are as many as needed, red, green and blue of a file that names them,
+            and a grey picture's one band for all three.
+        plain_only: open nothing but files that hold their own pixels (``open_plain``).
+
+    Raises FileNotFoundError, OSError for what is no raster, ValueError for missing bands.
+    """
+    name = str(path)
+    if not name.startswith("/vsi") and "://" not in name and not Path(name).exists():
+        raise FileNotFoundError(f"{name} does not exist: expected an image file")
+    try:
+        with quiet():
+            raster = open_plain(Path(name)) if plain_only else rasterio.open(name)
+    except (RasterioError, OSError) as error:
+        raise OSError(f"{name} cannot be opened as an image or raster: {error}") from error
+    return _chosen(raster, name, channels, bands)
+
+
+def scene_of_array(pixels: NDArray[Any], *, channels: int, place: Georeference | None) -> Scene:
+    """The scene of an array (H, W, C) or (H, W); (H, W) counts as grey where three are needed.
+
+    Raises ValueError for another shape, or for another number of bands than ``channels``.
+    """
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise ValueError(f"an image has shape (H, W, C) or (H, W), not empty: got {pixels.shape}")
+    if pixels.dtype == bool or pixels.dtype == np.int64:
+        pixels = pixels.astype(np.int32)
+    if pixels.dtype == np.float16:
+        pixels = pixels.astype(np.float32)
+    height, width, count = pixels.shape
+    memory = MemoryFile()  # type: ignore[no-untyped-call]
+    where: dict[str, Any] = {}
+    if place is not None:
+        where = {"crs": place.crs, "transform": Affine(*place.transform)}
+    with quiet():
+        with memory.open(
+            driver="GTiff", height=height, width=width, count=count, dtype=pixels.dtype,
+            photometric="MINISBLACK", **where,
+        ) as file:  # fmt: skip
+            file.write(pixels.transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
+        raster = memory.open()
+    if count == 1 and channels == 3:
+        return Scene(raster, "the array", (1, 1, 1), [memory])
+    if count != channels:
+        raise ValueError(f"the array has {count} bands (its last axis), the model needs {channels}")
+    return Scene(raster, "the array", tuple(range(1, count + 1)), [memory])
+
+
+def _size(scene: Scene) -> str:
+    return f"{scene.size_hw[1]} × {scene.size_hw[0]}"
+
+
+def _chosen(raster: Any, path: str, channels: int, wanted: Sequence[str] | None) -> Scene:
+    try:
+        return Scene(raster, path, _bands(raster, path, channels, wanted))
+    except ValueError:
+        raster.close()
+        raise
+
+
+def _bands(raster: Any, path: str, channels: int, wanted: Sequence[str] | None) -> tuple[int, ...]:
+    colours = list(raster.colorinterp)
+    usable = [i + 1 for i, colour in enumerate(colours) if colour != ColorInterp.alpha]
+    if wanted is not None:
+        numbers = tuple(_number(raster, path, str(name)) for name in wanted)
+        if len(numbers) != channels:
+            raise ValueError(
+                f"the model needs {channels} bands, {len(numbers)} were chosen: "
+                f"{', '.join(map(str, wanted))}"
+            )
+        return numbers
+    if channels == 3 and colours[0] == ColorInterp.palette and len(usable) == 1:
+        return (1,)
+    if len(usable) == channels:
+        return tuple(usable)
+    if channels == 3 and len(usable) == 1 and raster.driver in _PICTURES:
+        return (usable[0],) * 3
+    rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    if channels == 3 and all(colour in colours for colour in rgb):
+        return tuple(colours.index(colour) + 1 for colour in rgb)
+    raise ValueError(
+        f"{path} has {len(usable)} bands ({_listed(raster)}), the model needs {channels}: choose "
+        f"them by --bands, by number or name in the model's order, as in --bands "
+        f"{','.join(str(min(i + 1, len(usable))) for i in range(channels))}"
+    )
+
+
+def _number(raster: Any, path: str, name: str) -> int:
+    """The number of the band of this number, description or colour."""
+    if name.isdigit() and 1 <= int(name) <= raster.count:
+        return int(name)
+    for names in (raster.descriptions, [colour.name for colour in raster.colorinterp]):
+        lowered = [(text or "").lower() for text in names]
+        if name.lower() in lowered:
+            return lowered.index(name.lower()) + 1
+    raise ValueError(f"{path} has no band {name!r}; it has {_listed(raster)}")
+
+
+def _listed(raster: Any) -> str:
+    names = [
+        text or ("" if colour == ColorInterp.undefined else colour.name)
+        for text, colour in zip(raster.descriptions, raster.colorinterp, strict=True)
+    ]
+    return ", ".join(f"{i + 1} {name}".strip() for i, name in enumerate(names))

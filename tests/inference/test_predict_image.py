@@ -1,0 +1,112 @@
+"""``geomtp.predict`` gives what the command writes, from paths and from arrays."""
+
+import numpy as np
+import pytest
+import torch
+
+import geomtp
+from geomtp.rasters import Georeference
+from geomtp.types import Predictions
+from tests.inference.scenes import UTM, noise, predicted, values_of, write_scene
+from tests.inference.stub_models import Blur, Difference, Rectangles, StubModel
+
+
+def test_paths_and_arrays_give_what_the_command_writes(monkeypatch, tmp_path):
+    pixels = noise(130, 170)
+    scene = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    (result,) = predicted(monkeypatch, Blur(), tmp_path / "out", scene, window=64)
+    written = values_of(result.maps["semantic"])
+    for image in (scene, str(scene), pixels, pixels[..., None]):
+        found = geomtp.predict(Blur(), image, window=64)
+        np.testing.assert_array_equal(found.semantic, written)
+        assert (found.change, found.objects, found.scene) == (None, {}, None)
+    assert geomtp.predict(Blur(), scene).place.crs == "EPSG:32632"
+
+
+def test_objects_come_as_a_frame_on_the_ground():
+    pixels = np.zeros((100, 100), dtype=np.float32)
+    pixels[20:28, 30:50] = 200
+    place = Georeference(UTM["crs"], tuple(UTM["transform"])[:6])
+    frame = geomtp.predict(Rectangles("rotated"), pixels, place=place, window=64).objects["rotated"]
+    assert frame["class"].tolist() == ["plane"]
+    assert frame.geometry[0].bounds == pytest.approx((500_015, 4_999_986, 500_025, 4_999_990))
+    assert frame["length_m"][0] == pytest.approx(10, rel=1e-3)
+    assert frame.crs.to_epsg() == 32632
+
+
+def test_two_dates():
+    before, after = np.zeros((70, 80), np.uint16), np.zeros((70, 80), np.uint16)
+    after[10:20, 30:45] = 300
+    found = geomtp.predict(Difference(), before, after)
+    np.testing.assert_array_equal(found.change, after > 0)
+    with pytest.raises(ValueError, match="compares 2 dates, 1 images were given"):
+        geomtp.predict(Difference(), before)
+    with pytest.raises(ValueError, match="cannot be laid over each other: they differ in size"):
+        geomtp.predict(Difference(), before, after[:60])
+
+
+class Probabilities(StubModel):
+    """The class of the whole window: the second, where it is bright."""
+
+    def __init__(self):
+        super().__init__(("scene",))
+
+    def say(self, images, images_after):
+        bright = images.mean(dim=(1, 2, 3)) > 100
+        return [Predictions(scene_logits=torch.tensor([0.0, 9.0 if b else -9.0])) for b in bright]
+
+
+def test_the_class_of_an_image_is_the_mean_over_its_windows():
+    pixels = np.zeros((64, 240), np.uint8)  # windows from 0, 48, 96, 144 and 176 on
+    pixels[:, :80] = 255  # all of the first, and half of the second
+    found = geomtp.predict(Probabilities(), pixels, window=64)
+    assert found.scene["plane"] == pytest.approx(2 / 5, abs=1e-3)
+    assert sum(found.scene.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_values_of_more_than_eight_bits_are_doubted_and_stretched():
+    pixels = noise(100, 100)
+    deep = pixels.astype(np.uint16) * 40 + 300
+    with pytest.warns(UserWarning, match="are far from those that the model was trained on"):
+        wrong = geomtp.predict(Blur(), deep, window=64)
+    assert set(np.unique(wrong.semantic)) == {2}
+    found = geomtp.predict(Blur(), deep, window=64, stretch=True)
+    expected = geomtp.predict(Blur(), pixels, window=64)
+    assert (found.semantic == expected.semantic).mean() > 0.9
+    for same in (pixels.astype(np.uint16), pixels.astype(np.float32), pixels.astype(np.int64)):
+        again = geomtp.predict(Blur(), same, window=64)
+        np.testing.assert_array_equal(again.semantic, expected.semantic)
+
+
+def test_numbers_that_are_none_are_no_data():
+    pixels = noise(100, 100).astype(np.float32)
+    pixels[30:40, 50:] = np.nan
+    found = geomtp.predict(Blur(), pixels, window=64)
+    np.testing.assert_array_equal(found.semantic == 255, np.isnan(pixels))
+
+
+def test_a_scene_may_be_looked_at_in_another_resolution():
+    fine = np.kron(noise(100, 90, seed=5), np.ones((2, 2), np.uint8))
+    place = Georeference("EPSG:32632", (0.5, 0, 500_000, 0, -0.5, 5_000_000))
+    coarse = geomtp.predict(Blur(), fine[::2, ::2], window=64)
+    found = geomtp.predict(Blur(), fine, place=place, gsd=1.0, window=64)
+    assert found.semantic.shape == fine.shape
+    expected = np.kron(coarse.semantic, np.ones((2, 2), np.uint8))
+    assert (found.semantic == expected).mean() > 0.97  # borders of classes are interpolated
+    boxes = np.zeros((200, 200), np.uint8)
+    boxes[40:60, 100:140] = 200
+    frame = geomtp.predict(Rectangles("rotated"), boxes, place=place, gsd=1.0, window=64).objects
+    assert frame["rotated"].geometry[0].bounds == pytest.approx(
+        (500_050, 4_999_970, 500_070, 4_999_980), abs=0.26
+    )
+    with pytest.raises(ValueError, match="does not say where on Earth it lies"):
+        geomtp.predict(Blur(), fine, gsd=1.0)
+
+
+def test_arrays_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"has 2 bands .* the model needs 1"):
+        geomtp.predict(Blur(), np.zeros((50, 50, 2)))
+    with pytest.raises(ValueError, match=r"shape \(H, W, C\) or \(H, W\)"):
+        geomtp.predict(Blur(), np.zeros((1, 50, 50, 1)))
+    grey = geomtp.predict(Blur(bands=3), noise(40, 40))
+    assert grey.semantic.shape == (40, 40)
