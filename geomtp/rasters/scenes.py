@@ -24,11 +24,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from geomtp.rasters.georeferences import Georeference
-from geomtp.rasters.reading import placed, quiet
+from geomtp.rasters.reading import placed, plain_format, quiet
 from geomtp.types import SizeHW
-
-PLAIN_FORMATS = ("GTiff", "PNG", "JPEG", "BMP", "JP2OpenJPEG")
-"""Formats of files that hold their own pixels; others may name further files and addresses."""
 
 _PICTURES = ("PNG", "JPEG", "BMP")
 
@@ -233,16 +230,19 @@ def open_scene(
         bands: which, each by its number from 1, its name or its colour; by default all (but for
             alpha) where they are as many as needed, red, green and blue of a file that names them,
             and a grey picture's one band for all three.
-        plain_only: open nothing but files that hold their own pixels (``PLAIN_FORMATS``).
+        plain_only: open nothing but files that hold their own pixels (``plain_format``).
 
     Raises FileNotFoundError, OSError for what is no raster, ValueError for missing bands.
     """
     name = str(path)
     if not name.startswith("/vsi") and "://" not in name and not Path(name).exists():
         raise FileNotFoundError(f"{name} does not exist: expected an image file")
+    plain = plain_format(Path(name)) if plain_only else None
+    if plain_only and plain is None:
+        raise OSError(f"{name} is of no format that is read here (JPEG, PNG, TIFF, …)")
     try:
         with quiet():
-            raster = rasterio.open(name, driver=list(PLAIN_FORMATS) if plain_only else None)
+            raster = rasterio.open(name, driver=plain)
     except (RasterioError, OSError) as error:
         raise OSError(f"{name} cannot be opened as an image or raster: {error}") from error
     return _chosen(raster, name, channels, bands)
