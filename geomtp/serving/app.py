@@ -107,8 +107,10 @@ def create_app(
 
 
 def _add_routes(app: FastAPI, server: Server, rasters: RasterRoutes, jobs: JobRoutes) -> None:
-    body = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}  # fmt: skip
-    get, post = partial(app.add_api_route, methods=["GET"]), partial(app.add_api_route, methods=["POST"])  # fmt: skip
+    bytes_of_file = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    body = {"requestBody": {"content": bytes_of_file, "required": True}}
+    get = partial(app.add_api_route, methods=["GET"])
+    post = partial(app.add_api_route, methods=["POST"])
 
     def about() -> Server:
         """What this server offers, and its bounds."""
@@ -117,7 +119,7 @@ def _add_routes(app: FastAPI, server: Server, rasters: RasterRoutes, jobs: JobRo
     get("/api/server", about)
     get("/api/folder", rasters.folder)
     get("/api/rasters", rasters.all)
-    post("/api/rasters", rasters.upload, status_code=201, openapi_extra={"requestBody": body})
+    post("/api/rasters", rasters.upload, status_code=201, openapi_extra=body)
     post("/api/rasters/pick", rasters.pick, status_code=201)
     get("/api/rasters/{raster_id}", rasters.one)
     get("/tiles/{raster_id}/{z}/{x}/{y}.png", rasters.tile, response_class=Response)

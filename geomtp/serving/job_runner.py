@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -41,18 +42,15 @@ class Worker:
         for line in self._process.stdout:
             self.said.put(json.loads(line))
         code = self._process.wait()
-        reason = "it was killed: perhaps the memory did not suffice" if code < 0 else f"exit {code}"
-        self.said.put(
-            {"gone": True, "state": "failed", "error": f"the job's process ended ({reason})"}
-        )
+        reason = f"exit status {code}" if code >= 0 else "killed: was the memory enough?"
+        error = f"the process of the job ended ({reason})"
+        self.said.put({"gone": True, "state": "failed", "error": error})
 
     def tell(self, job: Told) -> None:
         """Hand over a job."""
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # that it is gone is said by ``_listen``
             self._process.stdin.write(json.dumps(job) + "\n")
-        except BrokenPipeError:
-            pass  # it says so itself, by going
 
     @property
     def alive(self) -> bool:

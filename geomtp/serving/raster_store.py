@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from geomtp.checkpoints import replacing
-from geomtp.rasters import raster_info
+from geomtp.rasters import raster_info, read_window
+from geomtp.rasters.reading import plain_format
 from geomtp.serving.image_folder import ImageFolder
 from geomtp.serving.refusals import Refused
 from geomtp.serving.serve_config import Serve
@@ -25,6 +26,7 @@ from geomtp.serving.views import View, view_of, write_view
 from geomtp.types import SizeHW
 
 _MOST_BANDS = 64
+_PICTURES = ("PNG", "JPEG", "BMP")
 _IDLE_S = 30.0
 """How long an upload may say nothing."""
 
@@ -64,9 +66,8 @@ class RasterStore:
         self._lock = threading.Lock()
         self._making_ready = asyncio.Semaphore(_MADE_READY_AT_A_TIME)
         root.mkdir(parents=True, exist_ok=True)
-        self._rasters = {
-            raster.id: raster for raster in map(_read, sorted(root.iterdir())) if raster
-        }
+        found = [_read(folder) for folder in sorted(root.iterdir())]
+        self._rasters = {raster.id: raster for raster in found if raster is not None}
 
     def all(self) -> list[StoredRaster]:
         """The rasters, the latest first."""
@@ -165,8 +166,13 @@ class RasterStore:
             raise Refused(400, "the upload is empty: send the bytes of the file as the body")
 
     async def _made_ready(
-        self, raster_id: str, name: str, path: Path, picked: str | None = None, stamp: str | None = None
-    ) -> StoredRaster:  # fmt: skip
+        self,
+        raster_id: str,
+        name: str,
+        path: Path,
+        picked: str | None = None,
+        stamp: str | None = None,
+    ) -> StoredRaster:
         async with self._making_ready:
             return await asyncio.to_thread(
                 self._check_and_show, raster_id, name, path, picked, stamp
@@ -178,6 +184,8 @@ class RasterStore:
         try:
             info = raster_info(path)
             self._refuse_if_large(name, info.size_hw, info.bands)
+            if plain_format(path) in _PICTURES:
+                read_window(path, bands=[0])  # GDAL fills what a cut-off picture lacks with grey
             until = time.monotonic() + 60 * self._config.job_minutes
             write_view(path, self._root / raster_id / "view.tif", until)
         except (OSError, ValueError) as error:

@@ -1,8 +1,8 @@
 """The process that does jobs: ``python -m geomtp.serving.worker``.
 
 A process of its own, so that a job can be stopped at once, and what goes wrong in it (memory, a
-damaged file) takes nothing else along. It is told of jobs by lines of JSON and answers by such lines; when the
-server goes, even by force, its input ends and it goes, too.
+damaged file) takes nothing else along. It is told of jobs by lines of JSON and answers by such
+lines; when the server goes, even by force, its input ends and it goes, too.
 """
 
 from __future__ import annotations
