@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-slow test-all bench clean
+.PHONY: help setup demo check format test test-slow test-all browser bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -17,7 +17,7 @@ setup: .venv/ready ## make the virtual environment .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet -e ".[dev,imagenet,sam,grabcut,lora]"
+	$(BIN)/python -m pip install --quiet -e ".[dev,imagenet,sam,grabcut,lora,serve]"
 	touch .venv/ready
 
 demo: .venv/ready ## draw scenes, pretrain a small model on them, show what it learned
@@ -40,6 +40,10 @@ test-slow: .venv/ready ## the slow tests alone
 	$(BIN)/python -m pytest -m slow
 
 test-all: test test-slow ## all tests
+
+browser: ## install Chromium for the slow tests of the page (Debian and its kin, as root)
+	@command -v chromium >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 bench: .venv/ready ## every benchmark, with its ratios
 	$(BIN)/python -m benchmarks.rotated_ops

@@ -41,6 +41,7 @@ def geomtp(*words, **options):
 VERBS = [
     "", "demo", "labels", "labels export", "labels report", "data", "pretrain", "pretrain mae",
     "pretrain mtp", "finetune", "evaluate", "study", "study stages", "weights", "recipes",
+    "serve",
 ]  # fmt: skip
 
 

@@ -148,7 +148,7 @@ def test_from_an_upload_to_layers_and_files(opened, tmp_path):
     assert (without_map != with_layers).any()
     counts = lambda: [
         int(text) for text in objects.locator(".class span:last-child").all_inner_texts()
-    ]  # noqa: E501
+    ]
     before = counts()
     assert sum(before) > 0
     score = objects.locator("input[type=range]")
@@ -187,7 +187,6 @@ def test_a_click_chooses_the_object_below(opened):
     for _ in range(4):
         page.keyboard.press("+")
     page.keyboard.press("n")  # comes to the middle of the map where it was outside
-    first = page.inner_text("#object")
     page.keyboard.press("Escape")
     box = page.locator("canvas").bounding_box()
     found = set()
@@ -195,10 +194,8 @@ def test_a_click_chooses_the_object_below(opened):
         page.mouse.click(box["x"] + box["width"] / 2 + dx, box["y"] + box["height"] / 2)
         if page.is_visible("#object"):
             found.add(page.inner_text("#object"))
-    assert found
-    assert all(
-        text.split()[0] == first.split()[0] or "plane" in text or "ship" in text for text in found
-    )
+    assert len(found) > 1  # random weights find something everywhere
+    assert all(re.match(r"(ship|plane)\s+score", text) for text in found)
 
 
 @pytest.mark.parametrize(
