@@ -12,6 +12,7 @@ from fastapi import Query, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from geomtp.inference.value_ranges import doubt
 from geomtp.rasters import open_scene, raster_info
 from geomtp.serving.job_runner import JobRunner
 from geomtp.serving.jobs import Job, JobSettings, JobStore
@@ -77,16 +78,23 @@ class JobRoutes:
             gsd=wanted.gsd,
             stretch=wanted.stretch,
         )
-        for raster in rasters:
-            self._check_bands(model, raster, settings)
-        return self._jobs.add(model.name, tuple(wanted.rasters), settings)
+        notes = [self._checked(model, raster, settings) for raster in rasters]
+        note = next((note for note in notes if note is not None), None)
+        return self._jobs.add(model.name, tuple(wanted.rasters), settings, note)
 
-    def _check_bands(self, model: ServedModel, raster: StoredRaster, settings: JobSettings) -> None:
+    def _checked(
+        self, model: ServedModel, raster: StoredRaster, settings: JobSettings
+    ) -> str | None:
+        """A sentence where the image is none that the model knows. Raises ``Refused``."""
         path = self._rasters.image(raster)
         try:
-            open_scene(path, channels=model.channels, bands=settings.bands, plain_only=True).close()
+            with open_scene(
+                path, channels=model.channels, bands=settings.bands, plain_only=True
+            ) as scene:
+                found = None if settings.stretch else doubt(scene, model.mean, model.std)
         except (OSError, ValueError) as error:
             raise Refused(422, named(str(error), path, raster.name)) from error
+        return None if found is None else named(found, path, raster.name)
 
     def all(self) -> list[Job]:
         """The jobs that the server has, the oldest first."""
@@ -169,4 +177,5 @@ def told_of_job(
         "windows_at_once": config.windows_at_once,
     }
     names = {path: raster.name for path, raster in zip(paths, images, strict=True)}
+    names |= {str(model.checkpoint): model.name, out: "the job's folder"}
     return {"out": out, "settings": settings, "names": names}

@@ -45,6 +45,7 @@ class Job:
     - state, and error: a sentence where it failed
     - windows: how many are looked at by now, and of how many; None: not known yet
     - says: what is happening
+    - note: what may be wrong with the results, though it can be done
     - attempts: how often it was begun
     """
 
@@ -57,6 +58,7 @@ class Job:
     error: str | None = None
     windows: tuple[int, int] | None = None
     says: str = ""
+    note: str | None = None
     attempts: int = 0
     ended: str | None = None
 
@@ -93,7 +95,13 @@ class JobStore:
         """The folder of a job's results."""
         return self._root / job_id / "out"
 
-    def add(self, model: str, rasters: tuple[str, ...], settings: JobSettings) -> Job:
+    def add(
+        self,
+        model: str,
+        rasters: tuple[str, ...],
+        settings: JobSettings,
+        note: str | None = None,
+    ) -> Job:
         """A new job that waits. Raises ``Refused`` where too many do."""
         with self.changed:
             open_jobs = [job for job in self._jobs.values() if job.state not in ENDED]
@@ -103,7 +111,7 @@ class JobStore:
                     f"takes (--max_jobs): try again when one has ended",
                 )  # fmt: skip
             now = datetime.now(UTC).isoformat()
-            job = Job(secrets.token_hex(16), model, rasters, settings, now, says="waits")
+            job = Job(secrets.token_hex(16), model, rasters, settings, now, says="waits", note=note)
             (self._root / job.id).mkdir()
             self._jobs[job.id] = job
             self._write(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
@@ -34,13 +35,13 @@ class RasterRoutes:
     ) -> StoredRaster:
         """Upload an image: its bytes are the body of the request; `name` is for people."""
         raster = await self._rasters.receive(name, request.stream())
-        self._forget_old(raster)
+        await asyncio.to_thread(self._forget_old, raster)
         return raster
 
     async def pick(self, picked: Picked) -> StoredRaster:
         """Take an image of the server's folder."""
         raster = await self._rasters.pick(picked.path)
-        self._forget_old(raster)
+        await asyncio.to_thread(self._forget_old, raster)
         return raster
 
     def _forget_old(self, new: StoredRaster) -> None:

@@ -116,7 +116,7 @@ class RasterStore:
         for raster in self.all():
             if (raster.picked, raster.stamp) == (name, stamp):
                 return raster
-        self._refuse_if_full()
+        await asyncio.to_thread(self._refuse_if_full)
         raster_id = secrets.token_hex(16)
         (self._root / raster_id).mkdir()
         try:
@@ -141,7 +141,7 @@ class RasterStore:
     async def _write(self, path: Path, chunks: AsyncIterator[bytes]) -> None:
         most, until = self._config.max_upload_mb * 10**6, time.monotonic() + _UPLOAD_S
         got = looked_at = 0
-        self._refuse_if_full()
+        await asyncio.to_thread(self._refuse_if_full)
         with path.open("xb") as file:
             while True:
                 try:
@@ -160,7 +160,7 @@ class RasterStore:
                     )  # fmt: skip
                 if got - looked_at > _LOOK_AT_DISK_EVERY:
                     looked_at = got
-                    self._refuse_if_full()
+                    await asyncio.to_thread(self._refuse_if_full)
                 file.write(chunk)
         if got == 0:
             raise Refused(400, "the upload is empty: send the bytes of the file as the body")

@@ -18,7 +18,8 @@ class ServedModel:
     - name: by which jobs ask for it
     - checkpoint: its file; source: whose classes it names
     - tasks; classes and palette: of the source, in order
-    - channels: bands that it needs; dates: images of each place, two for change
+    - mean, std: per band that it needs, in the units of the files it was trained on
+    - dates: images of each place, two for change
     """
 
     name: str
@@ -27,8 +28,14 @@ class ServedModel:
     tasks: tuple[str, ...]
     classes: tuple[str, ...]
     palette: tuple[Rgb, ...]
-    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     dates: int
+
+    @property
+    def channels(self) -> int:
+        """How many bands it needs."""
+        return len(self.mean)
 
 
 def served_models(checkpoints: Sequence[Path]) -> dict[str, ServedModel]:
@@ -55,7 +62,8 @@ def served_models(checkpoints: Sequence[Path]) -> dict[str, ServedModel]:
             tasks=tasks,
             classes=known.classes.names,
             palette=known.classes.palette,
-            channels=len(known.mean),
+            mean=known.mean,
+            std=known.std,
             dates=2 if "change" in tasks else 1,
         )
     return models

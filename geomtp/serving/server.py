@@ -38,6 +38,7 @@ def serve(config: Serve, say: Callable[[str], None] = print) -> None:
             f"nothing can listen at {config.host} port {config.port}: is it taken? Choose another "
             f"by --port"
         ) from None
+    listening.listen()  # who is quicker than the server waits for it
     host = f"[{config.host}]" if ":" in config.host else config.host
     say(f"open http://{host}:{listening.getsockname()[1]}/ in a browser; Ctrl-C ends the server")
     if not _is_loopback(config.host):

@@ -33,7 +33,7 @@ def write_checkpoint(path, tasks=("semantic", "rotated")):
     config = ModelConfig(
         encoder="resnet10t", image_size=64, sources={"made": SourceConfig(classes, tasks)},
         semantic_channels=8, detector_channels=8, fc_channels=16, proposals=50, rois=32,
-        change_channels=(16, 8, 8, 8, 8),
+        change_channels=(16, 8, 8, 8),
     )  # fmt: skip
     save(build_model(config).eval(), path)
     return path
@@ -69,7 +69,8 @@ def served(name="made", tasks=("semantic", "rotated"), channels=3):
     """A model that is offered; nobody opens its file."""
     return ServedModel(
         name, Path("none.safetensors"), "made", tasks, ("ship", "plane"),
-        ((255, 200, 0), (0, 200, 255)), channels, 2 if "change" in tasks else 1,
+        ((255, 200, 0), (0, 200, 255)), (120.0,) * channels, (60.0,) * channels,
+        2 if "change" in tasks else 1,
     )  # fmt: skip
 
 

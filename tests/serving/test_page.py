@@ -35,7 +35,7 @@ def images(tmp_path_factory):
     (folder / "before.png").write_bytes(png(np.full((200, 200, 3), 60, np.uint8)))
     (folder / "after.png").write_bytes(png(np.full((200, 200, 3), 190, np.uint8)))
     (folder / "harbour.tif").write_bytes(geotiff(picture(180, 240)))
-    (folder / "long.png").write_bytes(png(picture(3000, 3000)))
+    (folder / "long.png").write_bytes(png(picture(2000, 2000)))
     return folder
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.servers import at_once, geotiff, picture, png, server, upload
+from tests.serving.servers import at_once, geotiff, picture, png, served, server, upload
 
 
 @pytest.fixture
@@ -220,3 +220,28 @@ def test_the_interface_describes_itself(client):
     answer = client.post("/api/jobs", json={"model": "made"})
     assert answer.status_code == 422
     assert answer.json()["detail"] == "the request is not as expected: rasters: Field required"
+
+
+def test_jobs_are_checked_before_they_wait(tmp_path):
+    models = {"made": served(), "dates": served("dates", ("change",))}
+    with server(tmp_path, at_once, models) as client:
+        three = upload(client, png()).json()["id"]
+        six = np.linspace(0, 9000, 40 * 40 * 6).reshape(40, 40, 6).astype(np.uint16)
+        six = upload(client, geotiff(six), "six.tif").json()["id"]
+
+        def sentence(model, rasters, status, **settings):
+            wanted = {"model": model, "rasters": rasters, **settings}
+            answer = client.post("/api/jobs", json=wanted)
+            assert answer.status_code == status
+            return answer.json().get("detail") or answer.json()["note"]
+
+        assert sentence("gone", [three], 404) == "no model 'gone'; known: made, dates"
+        assert sentence("made", [three, three], 422) == "made looks at one image at a time"
+        assert sentence("dates", [three], 422).startswith("change is seen between two images")
+        assert sentence("made", ["0" * 32], 404).startswith("there is no such image")
+        assert sentence("made", [six], 422).startswith("six.tif has 6 bands")
+        assert "no band 'nir'" in sentence("made", [six], 422, bands=["1", "2", "nir"])
+        assert "results will be poor" in sentence("made", [six], 202, bands=["1", "2", "3"])
+        assert sentence("made", [six], 202, bands=["1", "2", "3"], stretch=True) is None
+        assert sentence("made", [three], 202) is None
+        assert "score" in sentence("made", [three], 422, score=2)

@@ -11,7 +11,7 @@ import { placeText } from "./world.js";
 const LOOK_EVERY_MS = 700;
 const FOLDER = "folder:"; // marks choices of the server's folder; the others are ids
 
-const page = { server: null, known: new Map(), chosen: [null, null], images: [], job: null, watching: 0 };
+const page = { server: null, known: new Map(), chosen: [null, null], images: [], job: null, watching: 0, away: false };
 
 const map = new SlippyMap(document.querySelector("canvas"), {
   click: (world, reach) => select(objectLayers().map((l) => l.at(world, reach)).find(Boolean)),
@@ -161,16 +161,33 @@ async function start() {
 async function watch(job) {
   page.job = job.id;
   const turn = ++page.watching;
+  let before = null;
   history.replaceState(null, "", `#job=${job.id}`);
   element("results").hidden = true;
   while (turn === page.watching) {
     showJob(job);
-    await loadJobs();
+    if (job.state !== before) await loadJobs();
+    before = job.state;
     if (job.state !== "queued" && job.state !== "running") break;
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
-    job = await ask(`/api/jobs/${job.id}`);
+    job = await again(job);
   }
   if (turn === page.watching && job.state === "done") await showResults(job);
+}
+
+// What became of a job; the server may be away for a while, its jobs go on when it is back.
+async function again(job) {
+  try {
+    const now = await ask(`/api/jobs/${job.id}`);
+    if (page.away) problem(null);
+    page.away = false;
+    return now;
+  } catch (error) {
+    if (error.status) throw error;
+    page.away = true;
+    problem(error);
+    return job;
+  }
 }
 
 async function showResults(job) {
@@ -179,6 +196,7 @@ async function showResults(job) {
   map.layers = [...page.images, ...layers];
   showFiles(job, results.files);
   element("results").hidden = false;
+  element("job").scrollIntoView({ block: "start" });
   map.redraw();
 }
 

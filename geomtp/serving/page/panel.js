@@ -30,6 +30,8 @@ export function showJob(job) {
   if (job.windows) Object.assign(progress, { max: job.windows[1], value: job.windows[0] });
   else progress.removeAttribute("value");
   element("job-says").textContent = jobText(job);
+  element("job-note").hidden = !job.note;
+  element("job-note").textContent = job.note ?? "";
 }
 
 function jobText(job) {
