@@ -40,8 +40,8 @@ def geomtp(*words, **options):
 
 VERBS = [
     "", "demo", "labels", "labels export", "labels report", "data", "pretrain", "pretrain mae",
-    "pretrain mtp", "finetune", "evaluate", "study", "study stages", "weights", "recipes",
-    "serve",
+    "pretrain mtp", "finetune", "evaluate", "predict", "study", "study stages", "weights",
+    "recipes", "serve",
 ]  # fmt: skip
 
 

@@ -26,6 +26,9 @@ from geomtp.types import Predictions
 
 _BATCHES_WAITING = 2
 
+CACHE_BYTES = 256 * 2**20
+"""For tiles of files that are read again soon."""
+
 MAP_TASKS = ("semantic", "change")
 """Tasks whose results are maps."""
 

@@ -2,18 +2,17 @@
 
 One axis of a scene (the other is alike), with three windows and their cells::
 
-    scene    ├──────────────┬──────────────┬─────────┤
-    cells    │      0       │      1       │    2    │   they tile the scene
-    windows  ├──────────────────┤      ├─────────────┤   each reaches over its cell
-                        ├──────────────────┤
-    weights  ─────────────╳──────────────╳───────────    they add up to 1 everywhere
+    windows  ├────────────────────┤       ├────────────────────┤
+                           ├────────────────────┤
+    scene    ├─────────────────┬─────────────┬─────────────────┤
+    cells    │        0        │      1      │        2        │   they tile the scene
+    weights  ──────────────────╳─────────────╳──────────────────   they add up to 1 everywhere
 
 A window is what the model gets to see; its cell is what it answers for. An object belongs to the
 window in whose cell its middle lies. Where two cells meet, the weight of one falls as that of the
 other rises (a cosine), over half of what both windows see: next to its border, where it sees too
-little around, no window has a say. Windows that would reach beyond the scene are moved back into
-it; only where the scene is smaller than they are, is it mirrored at its border. A block is a square
-of cells: one piece of work.
+little around, no window has a say. The last window is moved back into the scene; a scene shorter
+than a window is seen as it is. A block is a square of cells: one piece of work.
 
 Cells, windows and strides are counted in pixels of a look, which may be finer or coarser than the
 scene's by a factor; everything that leaves this module is in pixels of the scene.
@@ -36,40 +35,71 @@ RectXYXY = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Axis:
-    """The cells of one look along one axis.
+class Blocks:
+    """The blocks along one axis, in scene pixels.
 
-    - length: of the scene, in its pixels
-    - factor: pixels of the look per pixel of the scene
-    - window, stride: pixels of the look
-    - block: scene pixels; a scene that one block and one window hold has a window of its own length
+    - length: of the scene; count: how many there are
+    - side: of a block; the first begins ``offset`` pixels earlier, the last goes on to the end
     """
 
     length: int
+    count: int
+    side: int
+    offset: int
+
+    def edge(self, number: int) -> int:
+        """Where block ``number`` begins, and the one before it ends."""
+        if number == 0:
+            return 0
+        return self.length if number == self.count else number * self.side + self.offset
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The cells of one look along one axis.
+
+    - blocks: of the scene; per_block: cells in each
+    - factor: pixels of the look per pixel of the scene
+    - window, stride: pixels of the look
+    """
+
+    blocks: Blocks
+    per_block: int
     factor: float
     window: int
     stride: int
-    block: int
+
+    @property
+    def length(self) -> int:
+        """Of the scene, in its pixels."""
+        return self.blocks.length
 
     @property
     def look_length(self) -> int:
-        """The scene's length in pixels of the look."""
-        return max(1, math.floor(self.length * self.factor + 1e-6))
+        """Of the scene, in pixels of the look."""
+        return look_length(self.length, self.factor)
 
     @property
     def seen_whole(self) -> bool:
-        """Whether one window sees all of it, and nothing else."""
-        return self.look_length <= self.window and self.length <= self.block
+        """Whether each window sees all of it, so that a block needs no more than one."""
+        return self.look_length <= self.window
 
     @property
     def window_px(self) -> int:
         """The length of each window."""
-        return self.look_length if self.seen_whole else self.window
+        return min(self.look_length, self.window)
 
     @property
     def cells(self) -> int:
         """How many there are."""
-        return 1 if self.seen_whole else -(-self.look_length // self.stride)
+        if self.seen_whole:
+            return self.blocks.count
+        return cell_count(self.look_length, self.window, self.stride)
+
+    @property
+    def pad(self) -> int:
+        """What a window sees beyond its cell on each side, pixels of the look."""
+        return (self.window - self.stride) // 2
 
     @property
     def ramp(self) -> float:
@@ -77,35 +107,52 @@ class Axis:
 
         Half of what a window sees beyond its cell: what lies nearer to its border never counts.
         """
-        return min((self.window - self.stride) // 4, self.stride // 2) / self.factor
+        return 0.0 if self.seen_whole else min(self.pad // 2, self.stride // 2) / self.factor
+
+    @property
+    def frame(self) -> float:
+        """How far cells of a block reach into the next one, in scene pixels."""
+        if self.seen_whole:
+            return 0.0
+        pad, offset = self.pad / self.factor, self.blocks.offset
+        # Cells of other looks do not begin where blocks do; and the last may go on to the end.
+        return max(self.ramp + abs(pad - offset), 2 * pad - offset if pad != offset else 0.0)
+
+    def cells_of(self, block: int) -> range:
+        """The cells of a block; there may be none in the last."""
+        if self.seen_whole:
+            return range(block, block + 1)
+        start, end = block * self.per_block, (block + 1) * self.per_block
+        return range(start, self.cells if block == self.blocks.count - 1 else min(end, self.cells))
 
     def origin(self, cell: int) -> int:
-        """The first pixel of a cell's window."""
-        pad = (self.window - self.stride) // 2
-        return max(0, min(cell * self.stride - pad, self.look_length - self.window))
+        """The first pixel of a cell's window, in pixels of the look."""
+        return 0 if self.seen_whole else min(cell * self.stride, self.look_length - self.window)
 
-    def edges(self, cell: int) -> tuple[float, float]:
-        """Where a cell begins and ends, in scene pixels."""
-        last = cell == self.cells - 1
-        return (
-            cell * self.stride / self.factor,
-            float(self.length) if last else (cell + 1) * self.stride / self.factor,
-        )
+    def edge(self, cell: int) -> float:
+        """Where a cell begins and the one before it ends, in scene pixels."""
+        if self.seen_whole:
+            return float(self.blocks.edge(cell))
+        if cell == 0:
+            return 0.0
+        if cell == self.cells:
+            return float(self.length)
+        return (cell * self.stride + self.pad) / self.factor
 
     def reach(self, cell: int) -> tuple[int, int]:
         """The first scene pixel and the last plus one where a cell's weight is not nothing."""
-        start, end = self.edges(cell)
-        first = 0 if cell == 0 else max(0, math.floor(start - self.ramp))
-        last = self.length if cell == self.cells - 1 else math.ceil(end + self.ramp)
-        return first, min(self.length, last)
+        first = 0 if cell == 0 else max(0, math.floor(self.edge(cell) - self.ramp))
+        last = self.length
+        if cell < self.cells - 1:
+            last = min(last, math.ceil(self.edge(cell + 1) + self.ramp))
+        return first, last
 
     def weights(self, cell: int) -> NDArray[np.float32]:
         """The weight of a cell at the middles of the pixels of its ``reach``: (n,), 0…1."""
-        first, last = self.reach(cell)
-        start, end = self.edges(cell)
-        middles = np.arange(first, last) + 0.5
-        rise = np.ones(len(middles)) if cell == 0 else self._risen(middles - start)
-        fall = np.zeros(len(middles)) if cell == self.cells - 1 else self._risen(middles - end)
+        middles = np.arange(*self.reach(cell)) + 0.5
+        last = cell == self.cells - 1
+        rise = np.ones(len(middles)) if cell == 0 else self._risen(middles - self.edge(cell))
+        fall = np.zeros(len(middles)) if last else self._risen(middles - self.edge(cell + 1))
         return (rise - fall).astype(np.float32)
 
     def _risen(self, beyond: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -116,12 +163,22 @@ class Axis:
         return np.asarray(np.sin(share * np.pi / 2) ** 2)
 
 
+def look_length(length: int, factor: float) -> int:
+    """A length in scene pixels, in whole pixels of a look."""
+    return max(1, math.floor(length * factor + 1e-6))
+
+
+def cell_count(length: int, window: int, stride: int) -> int:
+    """How many windows, one each ``stride``, cover a length; one that is shorter has one."""
+    return -(-max(0, length - window) // stride) + 1
+
+
 @dataclass(frozen=True)
 class Window:
     """One window of one look.
 
     - look: index into ``Grid.looks``
-    - origin_xy, size_hw: in pixels of the look; it may end beyond the scene
+    - origin_xy, size_hw: in pixels of the look, inside the scene
     - cell_xyxy: what it answers for, in scene pixels
     - reach_xyxy: where it has a weight, whole scene pixels
     - weights_yx: (h,) and (w,), whose outer product is that weight
@@ -161,6 +218,11 @@ class Grid:
                 f"windows of {self.window} px every {self.stride} px leave gaps or overlap by more "
                 f"than half: choose an overlap from 0 to 0.5"
             )
+        if self.frame_px > self.block_px:
+            raise ValueError(
+                f"blocks of {self.block_px} px are too small for looks of the factors "
+                f"{self.factors}: more cells per block are needed"
+            )
 
     @property
     def block_px(self) -> int:
@@ -170,28 +232,36 @@ class Grid:
     @cached_property
     def looks(self) -> tuple[tuple[Axis, Axis], ...]:
         """The axes y and x of each look; its factor makes a block a whole number of cells."""
+        y, x = (self._blocks(side) for side in self.size_hw)
         looks = []
         for wanted in self.factors:
-            cells = self._cells_per_block(wanted)
+            cells = max(1, math.ceil(self.block_px * wanted / self.stride - 1e-2))
             stride = max(1, round(self.block_px * wanted / cells))
             factor = cells * stride / self.block_px
-            y, x = (Axis(side, factor, self.window, stride, self.block_px) for side in self.size_hw)
-            looks.append((y, x))
+            looks.append(
+                (
+                    Axis(y, cells, factor, self.window, stride),
+                    Axis(x, cells, factor, self.window, stride),
+                )
+            )
         return tuple(looks)
 
-    def _cells_per_block(self, factor: float) -> int:
-        return max(1, math.ceil(self.block_px * factor / self.stride - 1e-2))
+    def _blocks(self, length: int) -> Blocks:
+        factor = self.cells_per_block * self.stride / self.block_px
+        cells = cell_count(look_length(length, factor), self.window, self.stride)
+        offset = round((self.window - self.stride) // 2 / factor)
+        return Blocks(length, -(-cells // self.cells_per_block), self.block_px, offset)
 
     @cached_property
     def frame_px(self) -> int:
         """How far the windows of a block reach into its neighbours, in scene pixels."""
-        return max(math.ceil(axis.ramp) for look in self.looks for axis in look)
+        return max(math.ceil(axis.frame) for look in self.looks for axis in look)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of blocks."""
-        rows, columns = (-(-side // self.block_px) for side in self.size_hw)
-        return rows, columns
+        y, x = self.looks[0]
+        return y.blocks.count, x.blocks.count
 
     def __len__(self) -> int:
         rows, columns = self.shape
@@ -200,9 +270,8 @@ class Grid:
     def block_xyxy(self, block: int) -> RectXYXY:
         """The pixels of a block; blocks are counted row by row."""
         row, column = divmod(block, self.shape[1])
-        y, x = row * self.block_px, column * self.block_px
-        height, width = self.size_hw
-        return (x, y, min(width, x + self.block_px), min(height, y + self.block_px))
+        y, x = (axis.blocks for axis in self.looks[0])
+        return (x.edge(column), y.edge(row), x.edge(column + 1), y.edge(row + 1))
 
     def extent_xyxy(self, block: int) -> RectXYXY:
         """The pixels that the windows of a block have a weight at."""
@@ -236,23 +305,18 @@ class Grid:
     def _cells(self, block: int) -> Iterator[tuple[range, range]]:
         """The rows and columns of cells of a block in each look."""
         row, column = divmod(block, self.shape[1])
-        for wanted, (y, x) in zip(self.factors, self.looks, strict=True):
-            cells = self._cells_per_block(wanted)
-            yield (
-                range(row * cells, min((row + 1) * cells, y.cells)),
-                range(column * cells, min((column + 1) * cells, x.cells)),
-            )
+        for y, x in self.looks:
+            yield y.cells_of(row), x.cells_of(column)
 
 
 def _window(look: int, y: Axis, x: Axis, i: int, j: int) -> Window:
-    (x1, x2), (y1, y2) = x.edges(j), y.edges(i)
     (left, right), (top, bottom) = x.reach(j), y.reach(i)
     origin_x, origin_y = x.origin(j), y.origin(i)
     return Window(
         look=look,
         origin_xy=(origin_x, origin_y),
         size_hw=(y.window_px, x.window_px),
-        cell_xyxy=(x1, y1, x2, y2),
+        cell_xyxy=(x.edge(j), y.edge(i), x.edge(j + 1), y.edge(i + 1)),
         reach_xyxy=(left, top, right, bottom),
         weights_yx=(y.weights(i), x.weights(j)),
         inner_edges=(

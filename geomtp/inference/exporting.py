@@ -19,6 +19,7 @@ from geomtp.inference.graph_files import PACKAGES, SUFFIXES, WRITERS, Form, Run
 from geomtp.inference.graphs import EncoderGraph, Graph, ModelGraph, Normalisation, in_words
 from geomtp.inference.onnx_models import required
 from geomtp.inference.tracing import example_images, traced, why_one_size
+from geomtp.inference.training_settings import settings_of_training, trained_size_px
 from geomtp.model import SIZE_DIVISOR, MultiTaskModel, load
 from geomtp.types import SizeHW
 
@@ -35,8 +36,8 @@ class ExportGraph:
 
     - checkpoint: a model, or an encoder alone; out: the file to write
     - form: of the file; None: as its suffix says
-    - image_size: side of the images that the graph is traced with, in pixels; None: what the model
-      was made for, up to a multiple of 32
+    - image_size: side of the images that the graph is traced with, in pixels; None: that of its
+      run's validation, or else what the model was made for, up to a multiple of 32
     - source: whose classes and normalisation are meant; None: the model's only one
     - encoder_only: of a model, export its encoder
     - normalise: the graph takes pixels as they lie in files, and normalises them
@@ -92,10 +93,11 @@ def _graph(config: ExportGraph) -> tuple[Graph, GraphFacts]:
     assert model.config is not None
     source = _source(config.source, model)
     own = model.config.sources[source]
+    trained_px = trained_size_px(settings_of_training(config.checkpoint))
     normalisation = Normalisation(*((own.mean, own.std) if config.normalise else (None, None)))
     facts = GraphFacts(
         encoder=model.config.encoder,
-        image_size_hw=_size_hw(config.image_size, model.config.image_size),
+        image_size_hw=_size_hw(config.image_size, trained_px or model.config.image_size),
         any_size=False,
         in_channels=model.config.in_channels,
         normalises=config.normalise,

@@ -129,9 +129,10 @@ def _outline(mask: Any, box: Any, shift: NDArray[Any], factor: float) -> Any:
     x1, y1, x2, y2 = (int(edge) for edge in box)
     corner = shift + np.array([x1, y1])
     parts = [
-        shapely.Polygon(outer, holes) for outer, *holes in polygons_from_mask(mask[y1:y2, x1:x2])
+        shapely.polygons(outer, holes=[shapely.linearrings(hole) for hole in holes] or None)
+        for outer, *holes in polygons_from_mask(mask[y1:y2, x1:x2])
     ]
-    whole = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    whole = parts[0] if len(parts) == 1 else shapely.multipolygons(parts)
     return shapely.transform(whole, lambda points: (points + corner) / factor)
 
 

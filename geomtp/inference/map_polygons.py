@@ -1,4 +1,4 @@
-"""Class maps and masks as polygons: layers of what was segmented."""
+"""Class maps as polygons: layers of what was segmented."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geomtp.geometry import polygons_from_mask
 from geomtp.geometry.class_regions import ClassRegions, class_regions
 from geomtp.inference.vector_files import write_layers
 from geomtp.inference.vector_layers import MapShapes, VectorLayer, on_map
@@ -26,8 +25,6 @@ CORNERS_TOGETHER = 3_000_000
 """Maps whose polygons have more corners are simplified polygon by polygon."""
 
 _COORDINATES_AT_ONCE = 4_000_000
-
-geos: Any = shapely  # few of its functions carry types
 
 
 def write_polygons_of_map(
@@ -88,21 +85,6 @@ def map_layer(
         columns={"class": str, "class_id": int, area: float},
         parts=_MapParts(values, class_map, place, area, simplify_m or 0.0, min_area_m2),
     )
-
-
-def instance_polygon(mask: NDArray[np.bool_], offset_xy: tuple[float, float] = (0, 0)) -> Any:
-    """A mask (h, w) of one instance as a shapely polygon with holes, in pixels of its scene.
-
-    ``offset_xy``: where the mask's first pixel lies in the scene. A mask of several parts gives a
-    multi-polygon, an empty one an empty polygon.
-    """
-    parts = [
-        geos.Polygon(outer + offset_xy, [hole + offset_xy for hole in holes])
-        for outer, *holes in polygons_from_mask(mask)
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    return geos.MultiPolygon(parts) if parts else geos.Polygon()
 
 
 @dataclass(frozen=True)

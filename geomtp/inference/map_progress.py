@@ -24,13 +24,19 @@ class MapProgress:
         self._say, self._windows, self._clock = say, windows, clock
         self._began = self._said = clock()
         self.seen = self.skipped = 0
+        self._told = -1
 
     def add(self, seen: int, skipped: int) -> None:
         """So many more windows were looked at, and left out."""
         self.seen += seen
         self.skipped += skipped
         if self._clock() - self._said >= _EVERY_S:
-            self._said = self._clock()
+            self.tell()
+
+    def tell(self) -> None:
+        """Say how far it is, unless that was the last thing said."""
+        if self._told != self.seen + self.skipped:
+            self._told, self._said = self.seen + self.skipped, self._clock()
             self._say(self.line())
 
     def line(self) -> str:

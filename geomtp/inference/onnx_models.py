@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from geomtp.decoders.decoder import maps_of_images
@@ -93,8 +94,9 @@ def required(package: str) -> Any:
 class OnnxModel:
     """A graph with the interface of ``MultiTaskModel``, as far as predicting goes.
 
-    - config: of a model with one source. Where the graph normalises, its mean is 0 and its
-      standard deviation 1: images are wanted as they lie in files
+    Images are wanted normalised, as there; a graph that normalises itself gets them as they were.
+
+    - config: of a model with one source
     """
 
     device = torch.device("cpu")
@@ -106,13 +108,10 @@ class OnnxModel:
         self.facts = facts
         self._session = session
         self._source = facts.source
-        zeros, ones = (0.0,) * facts.in_channels, (1.0,) * facts.in_channels
-        source = SourceConfig(
-            classes=facts.classes,
-            tasks=facts.tasks,
-            mean=zeros if facts.normalises else facts.mean or zeros,
-            std=ones if facts.normalises else facts.std or ones,
-        )
+        mean = facts.mean or (0.0,) * facts.in_channels
+        std = facts.std or (1.0,) * facts.in_channels
+        self._mean, self._std = (torch.tensor(part)[:, None, None] for part in (mean, std))
+        source = SourceConfig(facts.classes, facts.tasks, mean, std)
         self.config = ModelConfig(
             encoder=facts.encoder,
             image_size=facts.image_size_hw[0],
@@ -134,7 +133,7 @@ class OnnxModel:
         output_sizes_hw: Sequence[SizeHW] | None = None,
         images_after: Tensor | None = None,
     ) -> list[Predictions]:
-        """As ``MultiTaskModel.predict``, for images (B, C, H, W) as ``config`` says, on the CPU.
+        """As ``MultiTaskModel.predict``, for normalised images (B, C, H, W) on the CPU.
 
         Images smaller than the graph's are padded. Raises ValueError for larger ones, other
         channels, a second date too many or missing, and where the class of a whole image is asked
@@ -149,7 +148,7 @@ class OnnxModel:
         elif len(dates) < 2:
             raise ValueError(f"the images of {source} need those of a second date to show change")
         feed = {
-            name: self._padded(date, size_hw).numpy()
+            name: self._as_taken(date, size_hw).numpy()
             for name, date in zip(inputs, dates, strict=True)
         }
         said = zip(self.facts.outputs, self._run(feed), strict=True)
@@ -191,13 +190,10 @@ class OnnxModel:
             )
         return size_hw
 
-    def _padded(self, images: Tensor, size_hw: SizeHW) -> Tensor:
-        """(B, C, *size_hw), padded right and below by the mean: by zeros, once normalised."""
-        height, width = images.shape[-2:]
-        if (height, width) == size_hw:
-            return images.float().cpu().contiguous()
-        facts = self.facts
-        values = facts.mean if facts.normalises and facts.mean else (0.0,) * facts.in_channels
-        canvas = torch.tensor(values)[:, None, None].expand(len(images), -1, *size_hw).clone()
-        canvas[..., :height, :width] = images
-        return canvas
+    def _as_taken(self, images: Tensor, size_hw: SizeHW) -> Tensor:
+        """(B, C, *size_hw), padded right and below, and as they were where the graph normalises."""
+        below, right = size_hw[0] - images.shape[-2], size_hw[1] - images.shape[-1]
+        images = F.pad(images.float(), (0, right, 0, below))
+        if self.facts.normalises:
+            images = images * self._std + self._mean
+        return images.contiguous()

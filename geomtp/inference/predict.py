@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import rasterio
+
 from geomtp.checkpoints import sha256_of
 from geomtp.inference.block_results import BlockResult
-from geomtp.inference.block_work import Job, look_at_blocks
+from geomtp.inference.block_work import CACHE_BYTES, Job, look_at_blocks
 from geomtp.inference.blocks import Grid
 from geomtp.inference.map_progress import MapProgress
 from geomtp.inference.predict_config import Predict
@@ -29,11 +31,11 @@ Say = Callable[[str], None]
 OnWindows = Callable[[int, int], None]
 """Told how many windows of a scene are done, and of how many; what it raises stops the work."""
 
-_NOT_SETTINGS = (
-    *("checkpoint", "images", "out", "device", "windows_at_once", "compile"),
-    *("vectors", "polygons", "simplify", "preview", "rotated_nms_iou", "box_nms_iou"),
-)
-"""Fields of ``Predict`` that blocks do not depend on, or that are told otherwise."""
+_NOT_SETTINGS = ("checkpoint", "images", "out", "device", "windows_at_once", "compile")
+"""Fields of ``Predict`` that results do not depend on, or that are told otherwise."""
+
+_OF_FILES = ("vectors", "polygons", "simplify", "preview", "rotated_nms_iou", "box_nms_iou")
+"""Fields that blocks do not depend on, but the files made of them."""
 
 
 def predict_scenes(
@@ -69,11 +71,13 @@ def predict_scenes(
     config.out.mkdir(parents=True, exist_ok=True)
     results = []
     try:
-        for number, scene_input in enumerate(inputs):
-            if len(inputs) > 1:
-                say(f"{scene_input.name} ({number + 1} of {len(inputs)})")
-            process = ((rank - number) % world, world)  # small scenes are for one process each
-            results.append(run.scene(scene_input, process))
+        # By itself GDAL would keep tiles up to a share of the machine's memory.
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):  # type: ignore[no-untyped-call]
+            for number, scene_input in enumerate(inputs):
+                if len(inputs) > 1:
+                    say(f"{scene_input.name} ({number + 1} of {len(inputs)})")
+                process = ((rank - number) % world, world)  # small scenes: for one process each
+                results.append(run.scene(scene_input, process))
     except KeyboardInterrupt:
         say("stopped; the same command goes on where this one was")
         raise
@@ -113,7 +117,8 @@ class _Run:
         own = share_of_rank(len(grid), *process)
         if not own:
             return None
-        work = WorkFolder.open(out, name, settings, len(grid))
+        of_blocks = {field: value for field, value in settings.items() if field not in _OF_FILES}
+        work = WorkFolder.open(out, name, of_blocks, len(grid))
         self._do(job_of(config, self.model, scenes, grid, self.say), work, own)
         if (left := len(grid) - len(work.done)) > 0:
             self.say(f"{name}: {left} blocks are with other processes")
@@ -141,7 +146,7 @@ class _Run:
                 self.on_windows(progress.seen + progress.skipped, total)
 
         look_at_blocks(job, missing, keep, after_batch)
-        self.say(progress.line())
+        progress.tell()
 
 
 def job_of(
@@ -198,7 +203,7 @@ def _model_facts(config: Predict, model: WindowModel) -> dict[str, Any]:
 def _settings(
     config: Predict, facts: dict[str, Any], scene_input: SceneInput, grid: Grid
 ) -> dict[str, Any]:
-    """All that blocks depend on, as JSON holds it."""
+    """All that results depend on, as JSON holds it."""
     values = dataclasses.asdict(config)
     chosen = {name: value for name, value in values.items() if name not in _NOT_SETTINGS} | {
         "window": grid.window,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from geomtp.inference.block_work import MAP_TASKS
@@ -29,9 +31,10 @@ def scene_grid(config: Predict, model: WindowModel, window: int, scene: Scene) -
     factor = _factor(config.gsd, scene)
     most_px = np.sqrt(SUMS_BYTES / 4 / max(values, 1)) * factor
     cells = int(np.clip(most_px // stride - 1, *_CELLS))
-    return Grid(
-        scene.size_hw, window, stride, tuple(factor * scale for scale in config.scales), cells
-    )
+    factors = tuple(factor * scale for scale in config.scales)
+    if len(factors) > 1:  # two cells of the coarsest look at least
+        cells = max(cells, math.ceil(2 * factors[0] / min(factors)))
+    return Grid(scene.size_hw, window, stride, factors, cells)
 
 
 def _factor(gsd_m: float | None, scene: Scene) -> float:

@@ -186,7 +186,7 @@ def write_scene(
     summary["windows"] = sum(windows for _, windows, _, _ in figures)
     summary["windows_without_data"] = sum(skipped for _, _, skipped, _ in figures)
     summary["seconds"] = round(sum(seconds for *_, seconds in figures), 2)
-    preview = out / f"{name}.png" if config.preview else None
+    preview = out / f"{name}_preview.png" if config.preview else None
     if preview is not None:
         legends = {path: map_legend(task, classes)[1] for task, path in maps.items()}
         write_preview(preview, scene, legends, found, classes, config.preview)
@@ -198,8 +198,8 @@ def write_scene(
 
 
 def summary_path(out: Path, name: str) -> Path:
-    """Where the figures of a scene are."""
-    return out / f"{name}.json"
+    """Where the figures of a scene are; no image or STAC item beside it has such a name."""
+    return out / f"{name}_summary.json"
 
 
 def _map_figures(tiles: MapTiles, names: tuple[str, ...]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def raster_info(path: str | Path) -> RasterInfo:
                 size_hw = (picture.height, picture.width)
                 mode = _plain_mode(picture)
                 return RasterInfo(size_hw, len(mode), "uint8", None, grey_picture=mode == "L")
-        with _open_raster(path) as raster:
+        with open_plain(path) as raster:
             size_hw = (raster.height, raster.width)
             bands = _band_count(raster)
             grey = _is_grey(raster, bands)
@@ -120,7 +120,7 @@ def read_window(
         if picture is not None:
             with picture:
                 return _read_picture(path, picture, window_xyxy, bands, expand_palette)
-        with _open_raster(path) as raster:
+        with open_plain(path) as raster:
             return _read_raster(path, raster, window_xyxy, bands)
 
 
@@ -231,22 +231,15 @@ def _is_grey(raster: Any, bands: int) -> bool:
     return bands == 1 and raster.driver in _PICTURES
 
 
-def plain_format(path: Path) -> str | None:
-    """GDAL's name of a file's format by its first bytes; None where it is not read here.
-
-    Files of these formats hold their own pixels; others may name further files and addresses.
-    """
-    with path.open("rb") as file:
-        start = file.read(16)
-    return next((name for mark, name in _GDAL_SIGNATURES.items() if start.startswith(mark)), None)
-
-
-def _open_raster(path: Path) -> Any:
+def open_plain(path: Path) -> Any:
     """``path`` opened by GDAL, as one of the formats named above and no other.
 
     GDAL left to itself would also open formats that name other files or addresses (VRT).
     """
-    driver = plain_format(path) or ("ENVI" if _has_envi_header(path) else None)
+    with path.open("rb") as file:
+        start = file.read(16)
+    driver = next((d for mark, d in _GDAL_SIGNATURES.items() if start.startswith(mark)), None)
+    driver = driver or ("ENVI" if _has_envi_header(path) else None)
     if driver is None:
         raise OSError("its first bytes are of no format that is read here (JPEG, PNG, TIFF, …)")
     with quiet():

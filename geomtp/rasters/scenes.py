@@ -24,7 +24,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from geomtp.rasters.georeferences import Georeference
-from geomtp.rasters.reading import placed, plain_format, quiet
+from geomtp.rasters.reading import open_plain, placed, quiet
 from geomtp.types import SizeHW
 
 _PICTURES = ("PNG", "JPEG", "BMP")
@@ -77,24 +77,13 @@ class Scene:
 
         The window (first pixel ``origin_xy``) is counted in pixels of that version, of which
         ``factor`` make a pixel of the scene: with 0.5 two by two become one (their mean); above 1
-        values between are interpolated. Outside the scene it is mirrored at its border.
+        values between are interpolated. The window lies inside the scene.
 
         Raises OSError naming the file where it is damaged or cut off.
         """
-        (x, y), (height, width) = origin_xy, size_hw
-        all_h, all_w = (max(1, int(side * factor + 1e-6)) for side in self.size_hw)
-        left, top, right, bottom = (
-            max(x, 0),
-            max(y, 0),
-            min(x + width, all_w),
-            min(y + height, all_h),
-        )
-        values, known = self._read_inside((left, top, right, bottom), factor)
-        beyond = ((0, 0), (top - y, y + height - bottom), (left - x, x + width - right))
-        if any(any(pair) for pair in beyond):
-            values = np.pad(values, beyond, mode="reflect")
-            known = np.pad(known, beyond, mode="reflect")
-        return ScenePixels(values, known)
+        x1, y1 = origin_xy
+        window = (x1, y1, x1 + size_hw[1], y1 + size_hw[0])
+        return ScenePixels(*self._read_inside(window, factor))
 
     def valid_pixels(self, origin_xy: tuple[int, int], size_hw: SizeHW) -> NDArray[np.bool_]:
         """Where a window inside the scene has a value in any band: (h, w) bool.
@@ -230,19 +219,16 @@ def open_scene(
         bands: which, each by its number from 1, its name or its colour; by default all (but for
             alpha) where they are as many as needed, red, green and blue of a file that names them,
             and a grey picture's one band for all three.
-        plain_only: open nothing but files that hold their own pixels (``plain_format``).
+        plain_only: open nothing but files that hold their own pixels (``open_plain``).
 
     Raises FileNotFoundError, OSError for what is no raster, ValueError for missing bands.
     """
     name = str(path)
     if not name.startswith("/vsi") and "://" not in name and not Path(name).exists():
         raise FileNotFoundError(f"{name} does not exist: expected an image file")
-    plain = plain_format(Path(name)) if plain_only else None
-    if plain_only and plain is None:
-        raise OSError(f"{name} is of no format that is read here (JPEG, PNG, TIFF, …)")
     try:
         with quiet():
-            raster = rasterio.open(name, driver=plain)
+            raster = open_plain(Path(name)) if plain_only else rasterio.open(name)
     except (RasterioError, OSError) as error:
         raise OSError(f"{name} cannot be opened as an image or raster: {error}") from error
     return _chosen(raster, name, channels, bands)

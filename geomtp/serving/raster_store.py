@@ -17,8 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from geomtp.checkpoints import replacing
-from geomtp.rasters import raster_info, read_window
-from geomtp.rasters.reading import plain_format
+from geomtp.rasters import raster_info
 from geomtp.serving.image_folder import ImageFolder
 from geomtp.serving.refusals import Refused
 from geomtp.serving.serve_config import Serve
@@ -26,7 +25,6 @@ from geomtp.serving.views import View, view_of, write_view
 from geomtp.types import SizeHW
 
 _MOST_BANDS = 64
-_PICTURES = ("PNG", "JPEG", "BMP")
 _IDLE_S = 30.0
 """How long an upload may say nothing."""
 
@@ -184,8 +182,6 @@ class RasterStore:
         try:
             info = raster_info(path)
             self._refuse_if_large(name, info.size_hw, info.bands)
-            if plain_format(path) in _PICTURES:
-                read_window(path, bands=[0])  # GDAL fills what a cut-off picture lacks with grey
             until = time.monotonic() + 60 * self._config.job_minutes
             write_view(path, self._root / raster_id / "view.tif", until)
         except (OSError, ValueError) as error:

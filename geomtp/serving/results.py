@@ -18,6 +18,7 @@ from geomtp.types import Rgb
 MOST_OBJECTS = 20_000
 """Objects of a layer that the page draws, the surest; files hold all."""
 
+_SUMMARY = "_summary.json"
 _MAPS = ("semantic", "change")
 _OBJECTS = ("rotated", "instance", "horizontal")
 
@@ -56,17 +57,17 @@ class Results:
     @property
     def _stem(self) -> str:
         """What the files are called within the folder: as their summary."""
-        summaries = [path for path in self.out.glob("*.json") if not path.name.startswith(".")]
+        summaries = list(self.out.glob(f"*{_SUMMARY}"))
         if not summaries:
             raise Refused(404, "the files of this job are gone: run it again")
-        return summaries[0].stem
+        return summaries[0].name.removesuffix(_SUMMARY)
 
     def summary(self) -> dict[str, Any]:
         """The figures of the scene, without the settings, which name files of the server.
 
         The probabilities of a classifier of whole images are ``scene_scores``.
         """
-        text = (self.out / f"{self._stem}.json").read_text(encoding="utf-8")
+        text = (self.out / f"{self._stem}{_SUMMARY}").read_text(encoding="utf-8")
         summary: dict[str, Any] = json.loads(text)
         del summary["settings"]
         if "scene" in self.model.tasks:

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -98,7 +99,7 @@ def _on_map(file: Path, tile: TileZXY, scale: int, way: Resampling) -> NDArray[n
         return np.asarray(laid.read(), dtype=np.uint8)
 
 
-def _open_level(file: Path, scale: int) -> rasterio.DatasetReader:
+def _open_level(file: Path, scale: int) -> Any:
     """The coarsest level of a raster that is as fine as is needed: warping knows none itself."""
     raster = rasterio.open(file, driver="GTiff")
     levels = [n for n, factor in enumerate(raster.overviews(1)) if factor <= scale]

@@ -29,7 +29,8 @@ def told_by(model, images, source="harbour", after=None):
 
 
 def assert_same(model, graph, images, field, after=None):
-    found = graph.predict(images, sizes_of(images), "harbour", None, after)
+    later = None if after is None else normalised(after)
+    found = graph.predict(normalised(images), sizes_of(images), "harbour", None, later)
     wanted = told_by(model, images, after=after)
     assert len(found) == len(wanted)
     for ours, theirs in zip(found, wanted, strict=True):
@@ -135,6 +136,22 @@ def test_nothing_is_left_of_a_refused_graph(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="nothing written"):
         export_graph(ExportGraph(checkpoint=path, out=tmp_path / "out" / "a.onnx"), str)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "side"),
+    [(None, None, 64), ("evaluation_size: 90", None, 96), ("evaluation_size: 90", 128, 128)],
+)
+def test_a_graph_is_for_images_as_in_validation(tmp_path, monkeypatch, settings, asked, side):
+    _, path = saved_model(tmp_path, ("scene",))
+    if settings:
+        path.with_name("config.yaml").write_text(settings)
+    monkeypatch.setattr(exporting, "traced", lambda *_: None)
+    monkeypatch.setattr(exporting, "compared", lambda *_: [])
+    monkeypatch.setitem(exporting.WRITERS, "onnx", lambda _, facts, part, dates: part.touch())
+    config = ExportGraph(checkpoint=path, out=tmp_path / "a.onnx", image_size=asked)
+    assert export_graph(config, str).image_size_hw == (side, side)
+    assert config.out.is_file()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Class maps and masks as polygons."""
+"""Class maps as polygons."""
 
 import importlib
 
@@ -10,7 +10,6 @@ from affine import Affine
 from rasterio.features import rasterize
 
 from geomtp.inference.map_polygons import (
-    instance_polygon,
     map_layer,
     simplified_together,
     write_polygons_of_map,
@@ -126,19 +125,6 @@ def test_empty_maps(tmp_path):
     path = tmp_path / "a.gpkg"
     assert write_polygons_of_map(path, values, CLASSES, UTM, task="change", simplify_m=1) == 0
     assert list(geopandas.read_file(path).columns) == ["class", "class_id", "area_m2", "geometry"]
-
-
-def test_masks_of_instances():
-    mask = np.zeros((6, 7), bool)
-    mask[1:5, 1:6] = True
-    mask[2:4, 2:4] = False
-    outline = instance_polygon(mask, (100, 50))
-    assert outline.equals(shapely.box(101, 51, 106, 55) - shapely.box(102, 52, 104, 54))
-    mask[5, 6] = True
-    parts = instance_polygon(mask, (100, 50))
-    assert parts.geom_type == "MultiPolygon"
-    assert parts.area == 17
-    assert instance_polygon(np.zeros((3, 3), bool)).is_empty
 
 
 def test_wrong_requests_are_refused():

@@ -1,8 +1,12 @@
 """ONNX files as models: graphs made by hand whose answers are known, and files that are none."""
 
+import numpy as np
 import pytest
+import rasterio
 import torch
+from rasterio.transform import from_origin
 
+from geomtp.cli import main
 from geomtp.inference.graph_facts import ENTRY, GraphFacts
 from geomtp.inference.onnx_models import load_onnx
 from geomtp.model import SourceConfig
@@ -22,7 +26,7 @@ def facts(output, tasks, **changes):
         "in_channels": 3,
         "normalises": True,
         "mean": (10.0, 20.0, 30.0),
-        "std": (2.0, 2.0, 2.0),
+        "std": (2.0, 3.0, 4.0),
         "source": "harbour",
         "tasks": tasks,
         "classes": CLASSES,
@@ -59,20 +63,20 @@ def test_a_model_tells_what_it_is_for(tmp_path):
     model = load_onnx(segmenter(tmp_path / "a.onnx"))
     assert model.tasks_of("harbour") == ["semantic"]
     assert model.config.image_size == 64
-    wanted = SourceConfig(CLASSES, ("semantic",), mean=(0.0,) * 3, std=(1.0,) * 3)
+    wanted = SourceConfig(CLASSES, ("semantic",), mean=(10.0, 20.0, 30.0), std=(2.0, 3.0, 4.0))
     assert model.config.sources == {"harbour": wanted}
     with pytest.raises(ValueError, match="'sea'; known: harbour"):
         model.tasks_of("sea")
 
 
-def test_a_graph_that_does_not_normalise_wants_it_done(tmp_path):
-    model = load_onnx(segmenter(tmp_path / "a.onnx", normalises=False))
-    source = model.config.sources["harbour"]
-    assert (source.mean, source.std) == ((10.0, 20.0, 30.0), (2.0, 2.0, 2.0))
+def test_a_graph_that_normalises_gets_images_as_they_were(tmp_path):
+    model = load_onnx(segmenter(tmp_path / "a.onnx"))
+    found = model.predict(torch.ones(1, 3, 64, 64), [(64, 64)], "harbour")[0].semantic_logits
+    assert found.flatten(1).unique(dim=1).flatten().tolist() == [12, 23, 34]
 
 
 def test_maps_are_cut_to_their_images_and_brought_to_the_size_asked_for(tmp_path):
-    model = load_onnx(segmenter(tmp_path / "a.onnx"))
+    model = load_onnx(segmenter(tmp_path / "a.onnx", normalises=False))
     images = torch.arange(64.0).expand(2, 3, 40, 64)
     first, second = model.predict(images, [(40, 64), (8, 4)], "harbour", [(40, 64), (16, 8)])
     assert first.semantic_logits.equal(images[0])
@@ -80,18 +84,35 @@ def test_maps_are_cut_to_their_images_and_brought_to_the_size_asked_for(tmp_path
     torch.testing.assert_close(second.semantic_logits, doubled.expand(3, 16, 8))
 
 
-@pytest.mark.parametrize(("normalises", "padding"), [(True, [10, 20, 30]), (False, [0, 0, 0])])
-def test_padding_is_what_is_zero_once_normalised(tmp_path, normalises, padding):
+@pytest.mark.parametrize(
+    ("normalises", "inside", "padding"),
+    [(True, [12, 23, 34], [10, 20, 30]), (False, [1, 1, 1], [0, 0, 0])],
+)
+def test_padding_is_what_is_zero_once_normalised(tmp_path, normalises, inside, padding):
     model = load_onnx(segmenter(tmp_path / "a.onnx", normalises=normalises))
     found = model.predict(torch.ones(1, 3, 40, 50), [(64, 64)], "harbour")[0].semantic_logits
-    assert found[:, :40, :50].eq(1).all()
-    assert found[:, 40:, :].eq(torch.tensor(padding)[:, None, None]).all()
-    assert found[:, :, 50:].eq(torch.tensor(padding)[:, None, None]).all()
+    wanted = torch.tensor(padding)[:, None, None].repeat(1, 64, 64)
+    wanted[:, :40, :50] = torch.tensor(inside)[:, None, None]
+    assert found.equal(wanted.float())
+
+
+def test_a_scene_is_mapped_by_an_onnx_file(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 100, 150), dtype=np.uint8)
+    grid = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, 0.5, 0.5)}
+    size = {"width": 150, "height": 100, "count": 3, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "scene.tif", "w", driver="GTiff", **size, **grid) as file:
+        file.write(pixels)
+    graph = segmenter(tmp_path / "a.onnx")
+    words = [str(graph), str(tmp_path / "scene.tif"), "--out", str(tmp_path / "out")]
+    assert main(["predict", *words]) == 0
+    with rasterio.open(tmp_path / "out" / "scene_semantic.tif") as file:
+        assert (file.crs, file.transform) == (grid["crs"], grid["transform"])
+        np.testing.assert_array_equal(file.read(1), pixels.argmax(axis=0))
 
 
 def test_change_is_told_of_two_dates(tmp_path):
     node = onnx.helper.make_node("Sub", ["images_after", "images"], ["change_logits"])
-    entry = facts("change_logits", ("change",)).to_json()
+    entry = facts("change_logits", ("change",), normalises=False).to_json()
     names = ["images", "images_after"]
     model = load_onnx(written(tmp_path / "a.onnx", node, names, "change_logits", {ENTRY: entry}))
     before, after = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
@@ -105,7 +126,7 @@ def test_classes_of_whole_images_are_not_told_of_padded_ones(tmp_path):
     node = onnx.helper.make_node("ReduceMax", ["images"], ["scene_logits"], keepdims=0)
     node.input.append("axes")
     path = tmp_path / "a.onnx"
-    entry = facts("scene_logits", ("scene",)).to_json()
+    entry = facts("scene_logits", ("scene",), normalises=False).to_json()
     written(path, node, ["images"], "scene_logits", {ENTRY: entry})
     graph = onnx.load(str(path))
     graph.graph.initializer.append(

@@ -57,8 +57,8 @@ class Probabilities(StubModel):
 
 
 def test_the_class_of_an_image_is_the_mean_over_its_windows():
-    pixels = np.zeros((64, 240), np.uint8)  # windows from 0, 40, 88, 136 and 176 on
-    pixels[:, :80] = 255  # all of the first, and 40 columns of the second
+    pixels = np.zeros((64, 240), np.uint8)  # windows from 0, 48, 96, 144 and 176 on
+    pixels[:, :80] = 255  # all of the first, and half of the second
     found = geomtp.predict(Probabilities(), pixels, window=64)
     assert found.scene["plane"] == pytest.approx(2 / 5, abs=1e-3)
     assert sum(found.scene.values()) == pytest.approx(1, abs=1e-5)

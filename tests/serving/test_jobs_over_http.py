@@ -38,7 +38,7 @@ def test_a_placed_image_becomes_layers_of_a_map(client, tmp_path):
     ]
     assert {file["name"] for file in results["files"]} == {
         f"Hafen Süd{ending}"
-        for ending in (".json", ".png", "_semantic.tif", "_semantic.qml", "_rotated.gpkg",
+        for ending in ("_summary.json", "_preview.png", "_semantic.tif", "_semantic.qml", "_rotated.gpkg",
                        "_rotated.qml", "_rotated.geojson")
     }  # fmt: skip
     assert results["summary"]["scene"] == "Hafen Süd"
@@ -72,7 +72,7 @@ def test_an_image_without_a_place_has_layers_in_pixels(client):
 
 def test_results_are_not_reached_by_other_names(client):
     job, _ = finished(client, png(), "frame.png")
-    for name in ("..%2fjob.json", "image.json", "frame.txt", "%2e%2e", ".frame.work"):
+    for name in ("..%2fjob.json", "image_summary.json", "frame.txt", "%2e%2e", ".frame.work"):
         assert client.get(f"/api/jobs/{job}/files/{name}").status_code == 404
     assert client.get(f"/api/jobs/{job}/objects/semantic").status_code == 404
     assert client.get(f"/tiles/jobs/{job}/rotated/0/0/0.png").status_code == 404

@@ -176,7 +176,7 @@ def test_from_an_upload_to_layers_and_files(opened, tmp_path):
     download.value.save_as(tmp_path / "map.tif")
     assert (tmp_path / "map.tif").read_bytes()[:4] == b"II*\0"
     names = page.locator("#files a").all_inner_texts()
-    assert {"Hafen_rotated.gpkg", "Hafen_rotated.geojson", "Hafen.json"} <= set(names)
+    assert {"Hafen_rotated.gpkg", "Hafen_rotated.geojson", "Hafen_summary.json"} <= set(names)
 
 
 def test_a_click_chooses_the_object_below(opened):
