@@ -38,9 +38,11 @@ def test_a_placed_image_becomes_layers_of_a_map(client, tmp_path):
     ]
     assert {file["name"] for file in results["files"]} == {
         f"Hafen Süd{ending}"
-        for ending in ("_summary.json", "_preview.png", "_semantic.tif", "_semantic.qml", "_rotated.gpkg",
-                       "_rotated.qml", "_rotated.geojson")
-    }  # fmt: skip
+        for ending in (
+            *("_summary.json", "_preview.png", "_semantic.tif", "_semantic.qml"),
+            *("_rotated.gpkg", "_rotated.qml", "_rotated.geojson"),
+        )
+    }
     assert results["summary"]["scene"] == "Hafen Süd"
     assert "settings" not in results["summary"]
     tif = client.get(f"/api/jobs/{job}/files/Hafen Süd_semantic.tif").content
