@@ -5,11 +5,18 @@ import re
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Served:
+    address: str
+    process: subprocess.Popen
 
 
 @contextmanager
 def serving(*words):
-    """The address of a server that runs as long as the block."""
+    """A server that runs as long as the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "geomtp.cli", "serve", *map(str, words), "--port", "0"],
         stdout=subprocess.PIPE,
@@ -20,7 +27,7 @@ def serving(*words):
         line = process.stdout.readline()
         found = re.search(r"http://\S+:\d+", line)
         assert found, f"the server said {line!r}"
-        yield found[0]
+        yield Served(found[0], process)
     finally:
         process.terminate()
         process.wait(30)

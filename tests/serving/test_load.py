@@ -96,7 +96,8 @@ def test_fifty_clients_do_not_hinder_each_other(tmp_path):
     actions = (good, no_image, too_large, out_of_the_folder, virtual_raster, nonsense)
     bounds = ("--max_upload_mb", "1", "--max_jobs", "4")
     words = (checkpoint, "--images", images, "--work", tmp_path / "work", *bounds)
-    with serving(*words) as address:
+    with serving(*words) as server:
+        address = server.address
         slow = [threading.Thread(target=slow_talker, args=(address,)) for _ in range(10)]
         for thread in slow:
             thread.start()

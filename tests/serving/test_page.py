@@ -1,5 +1,7 @@
 """The page in a real browser, against a real server."""
 
+import base64
+import io
 import os
 import re
 import shutil
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.serving.processes import serving
 from tests.serving.servers import geotiff, picture, png, write_checkpoint
@@ -47,20 +50,14 @@ def address(tmp_path_factory, images):
         write_checkpoint(folder / name / "best.safetensors", tasks)
     models = [folder / name / "best.safetensors" for name in ("tiny", "dates")]
     bounds = ("--max_upload_mb", 1, "--max_jobs", 3)
-    with serving(*models, "--images", images, "--work", folder / "work", *bounds) as address:
-        yield address
+    with serving(*models, "--images", images, "--work", folder / "work", *bounds) as server:
+        yield server.address
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def browser():
     with playwright.sync_playwright() as started:
-        yield lambda **settings: started.chromium.launch_persistent_context(
-            str(tmp_path_factory.mktemp("browser")),
-            executable_path=CHROMIUM,
-            args=list(FLAGS),
-            accept_downloads=True,
-            **settings,
-        )
+        yield started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
 
 
 @pytest.fixture
@@ -69,9 +66,9 @@ def opened(browser, address, request):
     contexts, asked, wrong = [], [], []
 
     def open_page(viewport=WIDE, **settings):
-        context = browser(viewport=viewport, **settings)
+        context = browser.new_context(viewport=viewport, **settings)  # a new, empty profile
         contexts.append(context)
-        page = context.pages[0]
+        page = context.new_page()
         page.set_default_timeout(WAIT_MS)
         page.on("request", lambda r: asked.append(r.url))
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -99,12 +96,9 @@ def drawn(page):
     """The pixels of the map (h, w, 4), once nothing more comes."""
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(300)
-    values = page.evaluate(
-        """() => { const c = document.querySelector("canvas");
-        return [c.height, c.width,
-          Array.from(c.getContext("2d").getImageData(0, 0, c.width, c.height).data)]; }"""
-    )
-    return np.array(values[2], np.uint8).reshape(values[0], values[1], 4)
+    address = page.evaluate("document.querySelector('canvas').toDataURL()")
+    picture = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
+    return np.array(picture.convert("RGBA"))
 
 
 def upload(page, name, content):
