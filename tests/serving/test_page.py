@@ -93,9 +93,11 @@ def keep(page, name):
 
 
 def drawn(page):
-    """The pixels of the map (h, w, 4), once nothing more comes."""
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(300)
+    """The pixels of the map (h, w, 4), once all of its tiles have come."""
+    frames = "new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
+    page.evaluate(frames)
+    page.wait_for_function("document.querySelector('canvas').ariaBusy === 'false'")
+    page.evaluate(frames)
     address = page.evaluate("document.querySelector('canvas').toDataURL()")
     picture = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
     return np.array(picture.convert("RGBA"))

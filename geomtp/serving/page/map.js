@@ -74,6 +74,7 @@ export class SlippyMap {
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
       context.clearRect(0, 0, this.camera.width, this.camera.height);
       for (const layer of this.layers) layer.draw(context, this.camera);
+      this.canvas.ariaBusy = String(this.layers.some((layer) => layer.waits));
     });
   }
 }

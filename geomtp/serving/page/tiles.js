@@ -65,14 +65,20 @@ export class TileLayer {
     if (tile) {
       this.tiles.delete(key); // the latest used is the last
     } else {
-      tile = { image: new Image(), ready: false };
-      tile.image.onload = () => {
-        tile.ready = true;
+      tile = { image: new Image(), ready: false, ended: false };
+      tile.image.onload = tile.image.onerror = ({ type }) => {
+        tile.ready = type === "load";
+        tile.ended = true;
         this.changed();
       };
       tile.image.src = this.address(z, x, y);
     }
     this.tiles.set(key, tile);
+  }
+
+  // Whether tiles have not come yet.
+  get waits() {
+    return [...this.tiles.values()].some((tile) => !tile.ended);
   }
 
   forgetOld() {
