@@ -96,7 +96,7 @@ def drawn(page):
     """The pixels of the map (h, w, 4), once all of its tiles have come."""
     frames = "new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
     page.evaluate(frames)
-    page.wait_for_function("document.querySelector('canvas').ariaBusy === 'false'")
+    page.wait_for_selector("canvas[aria-busy=false]")
     page.evaluate(frames)
     address = page.evaluate("document.querySelector('canvas').toDataURL()")
     picture = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
@@ -219,11 +219,11 @@ def test_a_job_outlives_a_reload_and_is_cancelled(opened):
     page = opened()
     choose(page, "long.png")
     page.click("#start")
-    page.wait_for_function("() => document.querySelector('#job-progress').value > 0")
+    page.wait_for_selector("#job-progress[value]:not([value='0'])")
     keep(page, "6-progress")
     assert re.match(r"Running: \d+ of \d+ windows", page.inner_text("#job-says"))
     page.reload()
-    page.wait_for_function("() => document.querySelector('#job-progress').value > 0")
+    page.wait_for_selector("#job-progress[value]:not([value='0'])")
     assert drawn(page)[..., 3].max() == 255  # its image is there again
     page.click("#cancel")
     page.wait_for_selector("#job-says:has-text('Cancelled')")
