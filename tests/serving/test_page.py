@@ -190,7 +190,7 @@ def test_a_click_chooses_the_object_below(opened):
         page.mouse.click(box["x"] + box["width"] / 2 + dx, box["y"] + box["height"] / 2)
         if page.is_visible("#object"):
             found.add(page.inner_text("#object"))
-    assert len(found) > 1  # random weights find something everywhere
+    assert found
     assert all(re.match(r"(ship|plane)\s+score", text) for text in found)
 
 
