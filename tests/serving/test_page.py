@@ -248,6 +248,7 @@ def test_two_dates_are_swiped(opened):
     page.locator("#swipe input").fill("50")
     start_and_wait(page)
     assert page.locator("fieldset[data-task=change] .class").count() == 1
+    drawn(page)
     keep(page, "7-change")
 
 
@@ -309,6 +310,7 @@ def test_words_stand_out_from_their_ground(opened, scheme):
     start_and_wait(page)
     upload(page, "letter.png", b"Dear Sir or Madam")
     page.wait_for_selector("#problem:not([hidden])")
+    drawn(page)
     keep(page, f"10-{scheme}")
     ratios = page.evaluate(CONTRASTS)
     assert len(ratios) > 20
@@ -345,7 +347,7 @@ CONTRASTS = """() => {
     }
     return [255, 255, 255];
   };
-  return [...document.querySelectorAll("#panel *, #map *")].filter((e) => e.offsetParent
+  return [...document.querySelectorAll("#panel *, #map *:not(.unseen)")].filter((e) => e.offsetParent
       && !e.disabled && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
     .map((e) => {
       const [a, b] = [light(numbers(getComputedStyle(e).color)), light(ground(e))];
