@@ -348,7 +348,8 @@ CONTRASTS = """() => {
     return [255, 255, 255];
   };
   return [...document.querySelectorAll("#panel *, #map *:not(.unseen)")].filter((e) =>
-      e.offsetParent && !e.disabled && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
+      e.offsetParent && !e.disabled
+      && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
     .map((e) => {
       const [a, b] = [light(numbers(getComputedStyle(e).color)), light(ground(e))];
       return [e.textContent.trim().slice(0, 40),
