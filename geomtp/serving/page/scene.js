@@ -39,8 +39,9 @@ function select(object) {
 
 function step(by) {
   const layers = objectLayers();
-  const layer = layers.find((l) => l.selected) ?? layers[0];
-  if (layer) select(layer.next(by));
+  const current = layers.filter((layer) => layer.selected);
+  const found = [...current, ...layers].map((layer) => layer.next(by));
+  select(found.find(Boolean));
 }
 
 // The image, or both dates of it with the line between them that can be moved.
