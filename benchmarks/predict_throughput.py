@@ -47,10 +47,11 @@ def main() -> None:
         bare = _rates(lambda: _bare(model, loop.windows, chosen))
     print(f"{ours.windows} windows of {chosen.window} px, {chosen.encoder}, {chosen.batch} at once")
     for name, rates in (("model alone", bare), ("plain loop", loop), ("geomtp predict", ours)):
+        share = rates.per_second / bare.per_second
+        cpu_share = rates.per_cpu_second / bare.per_cpu_second
         print(
-            f"{name:<14} {rates.per_second:6.2f} windows/s "
-            f"({rates.per_second / bare.per_second:.2f}) {rates.per_cpu_second:6.2f} per CPU second "
-            f"({rates.per_cpu_second / bare.per_cpu_second:.2f})"
+            f"{name:<14} {rates.per_second:6.2f} windows/s ({share:.2f}) "
+            f"{rates.per_cpu_second:6.2f} per CPU second ({cpu_share:.2f})"
         )
 
 
