@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
 from tests.serving.servers import at_once, geotiff, picture, png, served, server, upload
@@ -84,6 +85,33 @@ def test_files_that_name_other_files_are_not_opened(client, tmp_path):
     shown = client.get(f"/tiles/{raster['id']}/0/0/0.png")
     pixels = np.array(Image.open(io.BytesIO(shown.content)))
     assert pixels[:8, :8, 0].tolist() == [[100] * 8] * 8  # the picture's own grey
+
+
+@pytest.mark.parametrize(
+    ("domain", "item"),
+    [
+        *(("OVERVIEWS", "OVERVIEW_FILE"), ("overviews", "overview_file")),
+        *(("ProxyOverviewRequest", "FILENAME"), ("GEOLOCATION", "X_DATASET")),
+    ],
+)
+def test_metadata_does_not_lead_to_other_files(client, tmp_path, domain, item):
+    secret = tmp_path / "secret.tif"
+    secret.write_bytes(geotiff(np.full((100, 100, 3), 222, np.uint8)))
+    with rasterio.open(tmp_path / "evil.tif", "w", driver="GTiff", dtype="uint8",
+                       width=200, height=200, count=3) as raster:  # fmt: skip
+        raster.write(np.full((3, 200, 200), 10, np.uint8))
+        raster.update_tags(ns=domain, **{item: str(secret)})
+    answer = upload(client, (tmp_path / "evil.tif").read_bytes(), "evil.tif")
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("evil.tif takes pixels from other files")
+
+
+def test_overviews_of_its_own_are_welcome(client, tmp_path):
+    with rasterio.open(tmp_path / "own.tif", "w", driver="COG", dtype="uint8",
+                       width=700, height=700, count=1) as raster:  # fmt: skip
+        raster.write(np.full((1, 700, 700), 10, np.uint8))
+    with server(tmp_path / "wide", at_once) as wide:
+        assert upload(wide, (tmp_path / "own.tif").read_bytes()).status_code == 201
 
 
 def test_an_upload_is_bounded_while_it_comes(client, tmp_path):
