@@ -106,12 +106,12 @@ def test_metadata_does_not_lead_to_other_files(client, tmp_path, domain, item):
     assert answer.json()["detail"].startswith("evil.tif takes pixels from other files")
 
 
-def test_overviews_of_its_own_are_welcome(client, tmp_path):
+def test_overviews_of_its_own_are_welcome(tmp_path):
     with rasterio.open(tmp_path / "own.tif", "w", driver="COG", dtype="uint8",
                        width=700, height=700, count=1) as raster:  # fmt: skip
         raster.write(np.full((1, 700, 700), 10, np.uint8))
-    with server(tmp_path / "wide", at_once) as wide:
-        assert upload(wide, (tmp_path / "own.tif").read_bytes()).status_code == 201
+    with server(tmp_path, at_once) as client:
+        assert upload(client, (tmp_path / "own.tif").read_bytes()).status_code == 201
 
 
 def test_an_upload_is_bounded_while_it_comes(client, tmp_path):
