@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist l
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-slow test-all bench clean
+.PHONY: help setup demo check format test test-slow test-all browser bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -19,7 +19,7 @@ setup: .venv/ready ## make the virtual environment .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet -e ".[dev,imagenet,sam,grabcut,lora]"
+	$(BIN)/python -m pip install --quiet -e ".[dev,imagenet,sam,grabcut,lora,serve]"
 	touch .venv/ready
 
 demo: .venv/ready ## draw scenes, pretrain a small model on them, show what it learned
@@ -42,6 +42,10 @@ test-slow: .venv/ready ## the slow tests alone
 	$(PYTEST) -m slow --maxprocesses 2  # some take 8 GB
 
 test-all: test test-slow ## all tests
+
+browser: ## install Chromium for the slow tests of the page (Debian and its kin, as root)
+	@command -v chromium >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 bench: .venv/ready ## every benchmark, with its ratios
 	$(BIN)/python -m benchmarks.rotated_ops

@@ -15,6 +15,7 @@ from geomtp.commands.labels import labels
 from geomtp.commands.predict import predict
 from geomtp.commands.pretrain import pretrain
 from geomtp.commands.recipes import recipes
+from geomtp.commands.serve import serve
 from geomtp.commands.status import INTERRUPTED
 from geomtp.commands.study import study
 from geomtp.commands.weights import weights
@@ -30,6 +31,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "finetune": finetune,
     "evaluate": evaluate,
     "predict": predict,
+    "serve": serve,
     "study": study,
     "weights": weights,
     "recipes": recipes,

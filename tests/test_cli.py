@@ -41,7 +41,7 @@ def geomtp(*words, **options):
 VERBS = [
     "", "demo", "labels", "labels export", "labels report", "data", "pretrain", "pretrain mae",
     "pretrain mtp", "finetune", "evaluate", "predict", "study", "study stages", "weights",
-    "recipes",
+    "recipes", "serve",
 ]  # fmt: skip
 
 

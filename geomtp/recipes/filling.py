@@ -21,6 +21,7 @@ LISTED = (
     *("tasks", "sources", "classes", "fractions", "seeds", "pretraining_seeds"),
     *("use_ladders", "use_rungs", "use_transfers"),
     *("scales", "flips", "bands", "train_splits", "drops_at", "square_classes"),
+    "allowed_hosts",
 )
 """Flags that take names or numbers separated by commas."""
 
