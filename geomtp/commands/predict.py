@@ -6,10 +6,9 @@ import itertools
 import json
 from collections.abc import Sequence
 
-EXAMPLES = """examples:
-  geomtp predict runs/roofs/best.safetensors scene.tif --out maps
-  geomtp predict runs/ships/best.safetensors images/ --score 0.5 --out maps
-  geomtp predict runs/change/best.safetensors before.tif after.tif --out maps"""
+EXAMPLES = """example: geomtp predict runs/roofs/best.safetensors scene.tif --out maps
+         geomtp predict runs/ships/best.safetensors images/ --score 0.5 --out maps
+         geomtp predict runs/change/best.safetensors before.tif after.tif --out maps"""
 
 
 def predict(words: Sequence[str]) -> int:
