@@ -51,7 +51,12 @@ def gain_picture(rows: Sequence[Row], ladder: str, base: str) -> bytes:
     known = {rung: line for rung, line in drawn.items() if line is not None}
     if known:
         figure.legend(
-            list(known.values()), list(known), loc="outside upper left", ncols=8, frameon=False
+            list(known.values()),
+            list(known),
+            loc="outside upper left",
+            ncols=2 * len(grids),  # what the width of the panels has room for
+            fontsize=8,
+            frameon=False,
         )
     return _png(figure)
 
