@@ -28,6 +28,12 @@ ALL_TASKS = (*TASKS, "horizontal", "scene", "change")
 """All tasks that have a decoder: horizontal boxes without masks, the class of a whole image, and
 what changed between two, too."""
 
+MAP_TASKS = ("semantic", "change")
+"""Tasks whose results are maps of classes."""
+
+OBJECT_TASKS = ("rotated", "horizontal", "instance")
+"""Tasks whose results are single objects."""
+
 SizeHW = tuple[int, int]
 """Height and width in pixels."""
 

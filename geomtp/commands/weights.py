@@ -4,10 +4,39 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 
 def weights(words: Sequence[str]) -> int:
     """Look into weight files, and carry official weights in and out."""
+    chosen = _parser().parse_args(words)
+    if chosen.verb in ("card", "fetch", "push"):
+        print(_published(chosen))
+        return 0
+    if chosen.verb == "export-onnx":
+        return _export_graph(chosen)
+    from geomtp.inference import weight_files
+
+    if chosen.verb == "inspect":
+        print(weight_files.inspect(chosen.file))
+    elif chosen.verb == "export":
+        print(weight_files.export(chosen.file, chosen.out))
+    else:
+        print(
+            weight_files.import_weights(
+                chosen.file,
+                chosen.out,
+                encoder=chosen.encoder,
+                image_size=chosen.image_size,
+                in_channels=chosen.in_channels,
+                like=chosen.like,
+                mae=chosen.mae,
+            )
+        )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="geomtp weights",
         description=weights.__doc__,
@@ -46,6 +75,11 @@ def weights(words: Sequence[str]) -> int:
     pushing.add_argument("--revision", help="branch")
     pushing.add_argument("--private", action="store_true", help="where it is made anew")
     _add_licence(pushing)
+    _add_graphs(verbs)
+    return parser
+
+
+def _add_graphs(verbs: Any) -> None:
     graphs = verbs.add_parser("export-onnx", help="a graph for other programs, checked")
     graphs.add_argument("file", help="a model, or an encoder alone")
     graphs.add_argument("--out", required=True, help="file to write (.onnx or .pt2)")
@@ -63,31 +97,6 @@ def weights(words: Sequence[str]) -> int:
     graphs.add_argument(
         "--one-size", action="store_true", help="a graph for images of --image-size alone"
     )
-    chosen = parser.parse_args(words)
-    if chosen.verb in ("card", "fetch", "push"):
-        print(_published(chosen))
-        return 0
-    if chosen.verb == "export-onnx":
-        return _export_graph(chosen)
-    from geomtp.inference import weight_files
-
-    if chosen.verb == "inspect":
-        print(weight_files.inspect(chosen.file))
-    elif chosen.verb == "export":
-        print(weight_files.export(chosen.file, chosen.out))
-    else:
-        print(
-            weight_files.import_weights(
-                chosen.file,
-                chosen.out,
-                encoder=chosen.encoder,
-                image_size=chosen.image_size,
-                in_channels=chosen.in_channels,
-                like=chosen.like,
-                mae=chosen.mae,
-            )
-        )
-    return 0
 
 
 def _add_licence(parser: argparse.ArgumentParser) -> None:

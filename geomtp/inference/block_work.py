@@ -22,15 +22,12 @@ from geomtp.inference.threads import Behind, read_ahead
 from geomtp.inference.value_ranges import ValueRange
 from geomtp.inference.window_model import WindowModel
 from geomtp.rasters import Scene, ScenePixels
-from geomtp.types import Predictions
+from geomtp.types import MAP_TASKS, Predictions
 
 _BATCHES_WAITING = 2
 
 CACHE_BYTES = 256 * 2**20
 """For tiles of files that are read again soon."""
-
-MAP_TASKS = ("semantic", "change")
-"""Tasks whose results are maps."""
 
 
 @dataclass(frozen=True)

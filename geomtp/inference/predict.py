@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -173,10 +173,17 @@ def open_dates(
 ) -> tuple[Scene, ...]:
     """The scene at ``paths``, or both dates of it on the grid of the first."""
     bands = None if config.bands is None else [str(band) for band in config.bands]
+    return on_one_grid(
+        open_scene(path, channels=len(model.mean), bands=bands, plain_only=plain_only)
+        for path in paths
+    )
+
+
+def on_one_grid(opened: Iterable[Scene]) -> tuple[Scene, ...]:
+    """``opened``, each on the grid of the first; where one raises, those before it are closed."""
     scenes: list[Scene] = []
     try:
-        for path in paths:
-            scene = open_scene(path, channels=len(model.mean), bands=bands, plain_only=plain_only)
+        for scene in opened:
             scenes.append(scene)
             scenes[-1] = scene.on_grid_of(scenes[0])
     except (ValueError, OSError):

@@ -8,6 +8,9 @@ from typing import Literal
 
 Flip = Literal["horizontal", "vertical", "diagonal"]
 
+SUMMARY_SUFFIX = "_summary.json"
+"""What follows a scene's name in the name of its summary."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Predict:

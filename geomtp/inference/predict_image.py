@@ -14,16 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from geomtp.inference.block_work import CACHE_BYTES, MAP_TASKS, look_at_blocks
+from geomtp.inference.block_work import CACHE_BYTES, look_at_blocks
 from geomtp.inference.blocks import Grid
-from geomtp.inference.predict import job_of, open_dates
+from geomtp.inference.predict import job_of, on_one_grid, open_dates
 from geomtp.inference.predict_config import Flip, Predict
 from geomtp.inference.scene_grid import scene_grid
-from geomtp.inference.scene_objects import OBJECT_TASKS
 from geomtp.inference.scene_result import MapTiles, objects_of, scene_scores
 from geomtp.inference.window_model import PredictsImages, WindowModel, source_of
 from geomtp.inference.work_folder import WorkFolder
 from geomtp.rasters import Georeference, Scene, scene_of_array
+from geomtp.types import MAP_TASKS, OBJECT_TASKS
 
 ImageOrPath = str | Path | NDArray[Any]
 
@@ -149,16 +149,13 @@ def _opened(
     model: WindowModel,
     place: Georeference | None,
 ) -> tuple[Scene, ...]:
-    if not any(isinstance(image, np.ndarray) for image in images):
-        return open_dates(tuple(str(image) for image in images), config, model)
-    scenes: list[Scene] = []
-    for image in images:
+    def opened(image: ImageOrPath) -> Scene:
         if isinstance(image, np.ndarray):
-            scene = scene_of_array(image, channels=len(model.mean), place=place)
-        else:
-            (scene,) = open_dates((str(image),), config, model)
-        scenes.append(scene.on_grid_of(scenes[0]) if scenes else scene)
-    return tuple(scenes)
+            return scene_of_array(image, channels=len(model.mean), place=place)
+        (scene,) = open_dates((str(image),), config, model)
+        return scene
+
+    return on_one_grid(map(opened, images))
 
 
 def _merged(

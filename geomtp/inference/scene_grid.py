@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from geomtp.inference.block_work import MAP_TASKS
 from geomtp.inference.blocks import Grid
 from geomtp.inference.predict_config import Predict
 from geomtp.inference.window_model import WindowModel
 from geomtp.rasters import Georeference, Scene
 from geomtp.rasters.ground_sizes import metres_per_pixel
+from geomtp.types import MAP_TASKS
 
 SUMS_BYTES = 256 * 2**20
 """Most memory for the probabilities of a block; bounds the side of blocks."""

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from shapely.geometry import MultiPolygon, Polygon
 
-OBJECT_TASKS = ("rotated", "horizontal", "instance")
-"""The tasks whose results are objects; exactly one of the fields below goes with each."""
-
 
 @dataclass(frozen=True)
 class SceneObjects:

@@ -14,19 +14,18 @@ from numpy.typing import NDArray
 
 from geomtp.checkpoints import replacing
 from geomtp.inference.blending import whole_map
-from geomtp.inference.block_work import MAP_TASKS
 from geomtp.inference.blocks import Grid, RectXYXY
 from geomtp.inference.class_maps import write_class_map
 from geomtp.inference.found_instances import FoundInstances, instances_of_scene
 from geomtp.inference.found_objects import BOX_COLUMNS, FoundObjects, boxes_of_scene
-from geomtp.inference.predict_config import Predict
+from geomtp.inference.predict_config import SUMMARY_SUFFIX, Predict
 from geomtp.inference.preview import write_preview
-from geomtp.inference.scene_objects import OBJECT_TASKS, SceneObjects
+from geomtp.inference.scene_objects import SceneObjects
 from geomtp.inference.window_model import WindowModel
 from geomtp.inference.work_folder import WorkFolder
 from geomtp.rasters import Georeference, Scene
 from geomtp.rasters.ground_sizes import metres_per_pixel
-from geomtp.types import IGNORE, ClassMap, Rgb
+from geomtp.types import IGNORE, MAP_TASKS, OBJECT_TASKS, ClassMap, Rgb
 
 _AREA_TILE_PX = 512
 """Pixels of a square of this side count as equally large on the ground."""
@@ -199,7 +198,7 @@ def write_scene(
 
 def summary_path(out: Path, name: str) -> Path:
     """Where the figures of a scene are; no image or STAC item beside it has such a name."""
-    return out / f"{name}_summary.json"
+    return out / f"{name}{SUMMARY_SUFFIX}"
 
 
 def _map_figures(tiles: MapTiles, names: tuple[str, ...]) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from geomtp.geometry import quads_from_rboxes
-from geomtp.inference.scene_objects import OBJECT_TASKS, SceneObjects
+from geomtp.inference.scene_objects import SceneObjects
 from geomtp.rasters import Georeference
 from geomtp.rasters.ground_sizes import GroundSizes, polygon_sizes, quad_sizes
-from geomtp.types import ClassMap
+from geomtp.types import OBJECT_TASKS, ClassMap
 
 OBJECTS_AT_ONCE = 1 << 16
 """How many objects are turned into geometries together; bounds the memory of writing."""

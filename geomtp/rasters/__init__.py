@@ -1,6 +1,11 @@
 """Images and rasters: reading any format by window, writing GeoTIFF, places on Earth."""
 
-from geomtp.rasters.georeferences import LONGITUDE_LATITUDE, Georeference, tile_georeference
+from geomtp.rasters.georeferences import (
+    HALF_EQUATOR_M,
+    LONGITUDE_LATITUDE,
+    Georeference,
+    tile_georeference,
+)
 from geomtp.rasters.reading import (
     RasterInfo,
     WindowXYXY,
@@ -13,6 +18,7 @@ from geomtp.rasters.scenes import Scene, ScenePixels, open_scene, scene_of_array
 from geomtp.rasters.writing import write_raster
 
 __all__ = [
+    "HALF_EQUATOR_M",
     "LONGITUDE_LATITUDE",
     "Georeference",
     "RasterInfo",

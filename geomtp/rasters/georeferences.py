@@ -15,7 +15,8 @@ from geomtp.types import SizeHW
 
 LONGITUDE_LATITUDE = "EPSG:4326"
 
-_MERCATOR_EXTENT_M = 20_037_508.342789244  # half the equator on the sphere of EPSG:3857
+HALF_EQUATOR_M = 20_037_508.342789244
+"""From the middle of web mercator (EPSG:3857) to its border, on its sphere."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def tile_georeference(name: str, size_hw: SizeHW = (256, 256)) -> Georeference |
     x, y, zoom = (int(part) for part in parts)
     if zoom > 30 or x >= 2**zoom or y >= 2**zoom:
         return None
-    side_m = 2 * _MERCATOR_EXTENT_M / 2**zoom
-    left, top = x * side_m - _MERCATOR_EXTENT_M, _MERCATOR_EXTENT_M - y * side_m
+    side_m = 2 * HALF_EQUATOR_M / 2**zoom
+    left, top = x * side_m - HALF_EQUATOR_M, HALF_EQUATOR_M - y * side_m
     height, width = size_hw
     return Georeference("EPSG:3857", (side_m / width, 0.0, left, 0.0, -side_m / height, top))
 

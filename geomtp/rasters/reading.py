@@ -31,7 +31,8 @@ from geomtp.types import SizeHW
 WindowXYXY = tuple[int, int, int, int]
 """x1 y1 x2 y2 in pixels; x2 and y2 are the first column and row outside."""
 
-_PICTURES = ("JPEG", "PNG", "BMP")
+PICTURES = ("JPEG", "PNG", "BMP")
+"""Pillow's and GDAL's names of the formats of pictures."""
 _GDAL_SIGNATURES = {  # the first bytes of a file -> GDAL's name of its format
     b"II*\0": "GTiff",
     b"MM\0*": "GTiff",
@@ -201,7 +202,7 @@ def _open_picture(path: Path) -> Image.Image | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(path, formats=_PICTURES)
+            picture = Image.open(path, formats=PICTURES)
     except (UnidentifiedImageError, Image.DecompressionBombError):
         return None
     deep = picture.mode.startswith(("I", "F")) or _bits_per_channel(path, picture) > 8
@@ -228,7 +229,7 @@ def _plain_mode(picture: Image.Image, expand_palette: bool = True) -> str:
 
 def _is_grey(raster: Any, bands: int) -> bool:
     """Whether GDAL opened a grey picture."""
-    return bands == 1 and raster.driver in _PICTURES
+    return bands == 1 and raster.driver in PICTURES
 
 
 def open_plain(path: Path) -> Any:
@@ -269,7 +270,7 @@ def _has_envi_header(path: Path) -> bool:
 
 def _band_count(raster: Any) -> int:
     """The bands that are given out: of a picture, those before the alpha channel."""
-    if raster.driver in _PICTURES and raster.colorinterp[-1] == ColorInterp.alpha:
+    if raster.driver in PICTURES and raster.colorinterp[-1] == ColorInterp.alpha:
         return int(raster.count) - 1
     return int(raster.count)
 

@@ -24,10 +24,9 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from geomtp.rasters.georeferences import Georeference
-from geomtp.rasters.reading import open_plain, placed, quiet
+from geomtp.rasters.named_files import names_other_files
+from geomtp.rasters.reading import PICTURES, open_plain, placed, quiet
 from geomtp.types import SizeHW
-
-_PICTURES = ("PNG", "JPEG", "BMP")
 
 
 @dataclass(frozen=True)
@@ -219,7 +218,8 @@ def open_scene(
         bands: which, each by its number from 1, its name or its colour; by default all (but for
             alpha) where they are as many as needed, red, green and blue of a file that names them,
             and a grey picture's one band for all three.
-        plain_only: open nothing but files that hold their own pixels (``open_plain``).
+        plain_only: open nothing but files that hold their own pixels: no formats that name other
+            files (``open_plain``), and no metadata that do.
 
     Raises FileNotFoundError, OSError for what is no raster, ValueError for missing bands.
     """
@@ -231,6 +231,9 @@ def open_scene(
             raster = open_plain(Path(name)) if plain_only else rasterio.open(name)
     except (RasterioError, OSError) as error:
         raise OSError(f"{name} cannot be opened as an image or raster: {error}") from error
+    if plain_only and names_other_files(raster):
+        raster.close()
+        raise OSError(f"{name} takes pixels from other files: give one that holds all")
     return _chosen(raster, name, channels, bands)
 
 
@@ -292,7 +295,7 @@ def _bands(raster: Any, path: str, channels: int, wanted: Sequence[str] | None) 
         return (1,)
     if len(usable) == channels:
         return tuple(usable)
-    if channels == 3 and len(usable) == 1 and raster.driver in _PICTURES:
+    if channels == 3 and len(usable) == 1 and raster.driver in PICTURES:
         return (usable[0],) * 3
     rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     if channels == 3 and all(colour in colours for colour in rgb):

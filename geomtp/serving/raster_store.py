@@ -19,7 +19,6 @@ from pathlib import Path
 from geomtp.checkpoints import replacing
 from geomtp.rasters import raster_info
 from geomtp.serving.image_folder import ImageFolder
-from geomtp.serving.named_files import names_other_files
 from geomtp.serving.refusals import Refused
 from geomtp.serving.serve_config import Serve
 from geomtp.serving.views import View, view_of, write_view
@@ -183,8 +182,6 @@ class RasterStore:
         try:
             info = raster_info(path)
             self._refuse_if_large(name, info.size_hw, info.bands)
-            if names_other_files(path):
-                raise Refused(422, f"{name} takes pixels from other files: give one that holds all")
             until = time.monotonic() + 60 * self._config.job_minutes
             write_view(path, self._root / raster_id / "view.tif", until)
         except (OSError, ValueError) as error:

@@ -9,18 +9,15 @@ from typing import Any, Literal
 
 import shapely
 
+from geomtp.inference.predict_config import SUMMARY_SUFFIX
 from geomtp.rasters import Georeference
 from geomtp.serving.refusals import Refused
 from geomtp.serving.served_models import ServedModel
 from geomtp.serving.views import View
-from geomtp.types import Rgb
+from geomtp.types import MAP_TASKS, OBJECT_TASKS, Rgb
 
 MOST_OBJECTS = 20_000
 """Objects of a layer that the page draws, the surest; files hold all."""
-
-_SUMMARY = "_summary.json"
-_MAPS = ("semantic", "change")
-_OBJECTS = ("rotated", "instance", "horizontal")
 
 
 @dataclass(frozen=True)
@@ -57,17 +54,17 @@ class Results:
     @property
     def _stem(self) -> str:
         """What the files are called within the folder: as their summary."""
-        summaries = list(self.out.glob(f"*{_SUMMARY}"))
+        summaries = list(self.out.glob(f"*{SUMMARY_SUFFIX}"))
         if not summaries:
             raise Refused(404, "the files of this job are gone: run it again")
-        return summaries[0].name.removesuffix(_SUMMARY)
+        return summaries[0].name.removesuffix(SUMMARY_SUFFIX)
 
     def summary(self) -> dict[str, Any]:
         """The figures of the scene, without the settings, which name files of the server.
 
         The probabilities of a classifier of whole images are ``scene_scores``.
         """
-        text = (self.out / f"{self._stem}{_SUMMARY}").read_text(encoding="utf-8")
+        text = (self.out / f"{self._stem}{SUMMARY_SUFFIX}").read_text(encoding="utf-8")
         summary: dict[str, Any] = json.loads(text)
         del summary["settings"]
         if "scene" in self.model.tasks:
@@ -81,9 +78,9 @@ class Results:
             own = self.model.classes, self.model.palette
             if task == "change":
                 own = ("changed",), ((255, 64, 64),)
-            if task in _MAPS:
+            if task in MAP_TASKS:
                 layers.append(ResultLayer(task, "map", *own))
-            elif task in _OBJECTS:
+            elif task in OBJECT_TASKS:
                 layers.append(ResultLayer(task, "objects", *own))
         return layers
 

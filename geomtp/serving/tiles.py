@@ -17,9 +17,10 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from geomtp.rasters import HALF_EQUATOR_M
 from geomtp.rasters.reading import quiet
 from geomtp.serving.refusals import Refused
-from geomtp.serving.views import HALF_EQUATOR_M, MERCATOR, TILE_PX, View
+from geomtp.serving.views import MERCATOR, TILE_PX, View
 from geomtp.types import IGNORE, Rgb
 
 TileZXY = tuple[int, int, int]

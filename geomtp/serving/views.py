@@ -26,16 +26,14 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from geomtp.inference.value_ranges import ValueRange, range_of
-from geomtp.rasters import Georeference, RasterInfo, Scene, open_scene, read_window
-from geomtp.rasters.reading import quiet
+from geomtp.rasters import HALF_EQUATOR_M, Georeference, RasterInfo, Scene, open_scene, read_window
+from geomtp.rasters.reading import PICTURES, quiet
 from geomtp.types import SizeHW
 
 TILE_PX = 256
 MERCATOR = "EPSG:3857"
-HALF_EQUATOR_M = 20_037_508.342789244
 _MOST_ZOOM = 26
 _STRIP_PX = 2**24
-_PICTURES = ("PNG", "JPEG", "BMP")
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def write_view(path: Path, out: Path, until: float) -> None:
     Raises OSError where the raster is damaged, TimeoutError (an OSError) where it takes too long.
     """
     with quiet(), open_shown(path) as scene:
-        if scene.raster.driver in _PICTURES:
+        if scene.raster.driver in PICTURES:
             read_window(path, bands=[0])  # GDAL fills what a cut-off picture lacks with grey
         height, width = scene.size_hw
         stretch = _range(scene)

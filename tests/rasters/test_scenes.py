@@ -170,3 +170,16 @@ def test_a_second_date_is_laid_on_the_first(tmp_path):
             open_scene(nowhere, channels=1).on_grid_of(one)
         unplaced = open_scene(same, channels=1)
         assert unplaced.on_grid_of(one) is unplaced  # of one size: taken as of one grid
+
+
+def test_metadata_that_names_other_files_is_refused_where_images_are_of_strangers(tmp_path):
+    path = tmp_path / "a.tif"
+    profile = {"driver": "GTiff", "height": 20, "width": 30, "count": 1, "dtype": "uint8"}
+    with quiet(), rasterio.open(path, "w", **profile) as raster:
+        raster.write(np.ones((1, 20, 30), np.uint8))
+        raster.update_tags(ns="ZVERVIEWS", OVERVIEW_FILE="b.tif")
+    path.write_bytes(path.read_bytes().replace(b"ZVERVIEWS", b"OVERVIEWS"))  # GDAL writes no such
+    with open_scene(path, channels=1) as scene:
+        assert scene.size_hw == (20, 30)
+    with pytest.raises(OSError, match=r"a\.tif takes pixels from other files: give one that holds"):
+        open_scene(path, channels=1, plain_only=True)

@@ -10,11 +10,11 @@ from affine import Affine
 from PIL import Image
 from pyproj import Transformer
 
-from geomtp.rasters import raster_info
+from geomtp.rasters import HALF_EQUATOR_M, raster_info
 from geomtp.rasters.reading import quiet
 from geomtp.serving.refusals import Refused
 from geomtp.serving.tiles import class_tile, picture_tile
-from geomtp.serving.views import HALF_EQUATOR_M, View, view_of, write_view
+from geomtp.serving.views import View, view_of, write_view
 from tests.serving.servers import UTM, geotiff, picture, png
 
 

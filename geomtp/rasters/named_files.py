@@ -2,14 +2,12 @@
 
 A GeoTIFF or JPEG 2000 may carry metadata of any domain, and GDAL acts on some of it: it takes the
 file that is named there for the raster's overviews, and reads that one wherever a coarser version
-is asked for. An upload could so show rasters of the server.
+is asked for. An image of a stranger could so show other rasters of the machine.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from geomtp.rasters.reading import open_plain, quiet
+from typing import Any
 
 _NAMES = {
     "OVERVIEWS": ("OVERVIEW_FILE",),
@@ -19,11 +17,8 @@ _NAMES = {
 """Domains of metadata and their items that hold names of files."""
 
 
-def names_other_files(path: Path) -> bool:
-    """Whether the raster at ``path`` does. Raises OSError where it cannot be opened."""
-    with quiet(), open_plain(path) as raster:
-        return any(
-            name.upper() in items
-            for domain, items in _NAMES.items()
-            for name in raster.tags(ns=domain)
-        )
+def names_other_files(raster: Any) -> bool:
+    """Whether ``raster``, opened by rasterio, does."""
+    return any(
+        name.upper() in items for domain, items in _NAMES.items() for name in raster.tags(ns=domain)
+    )
