@@ -10,9 +10,6 @@ from geomtp.labels.store import LabelStore
 from geomtp.labels.store_format import StoreInfo
 from geomtp.types import ClassMap
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
-
 
 class Source(ABC):
     """A data set. Each final class describes one; its docstring is the data card.
