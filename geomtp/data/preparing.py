@@ -11,8 +11,8 @@ from geomtp.data.downloading import DOWNLOADS, download
 from geomtp.data.folders import describe
 from geomtp.data.sources import PUBLIC, PublicSource
 from geomtp.data.sources.tiled import TiledSource
-from geomtp.labels.reports import DAMAGED
-from geomtp.labels.store_format import INFO_NAME, read_json
+from geomtp.labels.read_notes import DAMAGED
+from geomtp.labels.store.format import INFO_NAME, read_json
 
 
 def prepare(

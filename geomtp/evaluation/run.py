@@ -28,7 +28,7 @@ from geomtp.evaluation.worst_cases import WorstCases
 from geomtp.inference.devices import computing_device
 from geomtp.inference.training_settings import settings_of_training, trained_size_px
 from geomtp.labels import LabelStore
-from geomtp.labels.tile_names import tile_of
+from geomtp.labels.tiles.tile_names import tile_of
 from geomtp.metrics.source_scores import SourceScores
 from geomtp.model import MultiTaskModel, SourceConfig, load
 from geomtp.parallel import (

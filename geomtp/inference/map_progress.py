@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from geomtp.labels.label_progress import clock_text
+from geomtp.labels.engine.progress import clock_text
 
 _EVERY_S = 5.0
 

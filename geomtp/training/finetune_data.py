@@ -12,7 +12,7 @@ from geomtp.data.sources import SOURCES
 from geomtp.data.transforms import has_semantic
 from geomtp.labels import ImageLabels, LabelStore
 from geomtp.labels.hash_order import hash_order
-from geomtp.labels.store_format import INFO_NAME
+from geomtp.labels.store.format import INFO_NAME
 from geomtp.training.configs import FineTune
 from geomtp.training.run_folder import RunFolder
 from geomtp.training.stores import LONGEST_WAIT_S, Say, wait_for_store

@@ -16,9 +16,9 @@ from geomtp.labels import (
     read_annotations,
 )
 from geomtp.labels import semantic_map as paint
-from geomtp.labels.class_maps import read_class_map
-from geomtp.labels.tiling import Tiling, cut
-from geomtp.labels.yolo_obb import read_class_names
+from geomtp.labels.engine.class_maps import read_class_map
+from geomtp.labels.readers.yolo_obb import read_class_names
+from geomtp.labels.tiles.tiling import Tiling, cut
 from tests.labels.hostile_files import ATTACKS, damaged, good_files, hostile_files, write_images
 from tests.labels.layouts import image, info, text
 

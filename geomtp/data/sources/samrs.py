@@ -7,10 +7,10 @@ from pathlib import Path
 
 from geomtp.data.sources.source import Source
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.samrs import SamrsLayout, read_samrs
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_building import build_store
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.samrs import SamrsLayout, read_samrs
+from geomtp.labels.store.building import build_store
+from geomtp.labels.store.label_store import LabelStore
 from geomtp.types import IMAGENET_MEAN, IMAGENET_STD, ClassMap, Rgb
 
 _PALETTE_TEXT = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_format import StoreInfo
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.store.format import StoreInfo
+from geomtp.labels.store.label_store import LabelStore
 from geomtp.types import ClassMap
 
 

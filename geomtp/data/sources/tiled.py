@@ -9,13 +9,13 @@ from pathlib import Path
 
 from geomtp.data.sources.public import PublicSource, missing
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.dota import read_dota
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_building import labels_of
-from geomtp.labels.tiling import Tiling, cut
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.dota import read_dota
+from geomtp.labels.readers.image_files import ImageFolder
+from geomtp.labels.store.building import labels_of
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore
+from geomtp.labels.tiles.tiling import Tiling, cut
 
 Scene = tuple[str, Path, Annotations]
 """A split, the folder of the images, and what is annotated in one of them."""

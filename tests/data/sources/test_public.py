@@ -10,7 +10,7 @@ from geomtp.data.sources import PUBLIC
 from geomtp.data.sources.change_patches import patch_starts
 from geomtp.data.sources.xview import clip_box, clip_starts, clip_windows
 from geomtp.labels import change_map, semantic_map
-from geomtp.labels.tiling import Tiling
+from geomtp.labels.tiles.tiling import Tiling
 from geomtp.rasters import read_window
 from tests.data.folders.layouts import picture
 from tests.data.sources import public_layouts
