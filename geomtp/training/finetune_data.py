@@ -92,6 +92,19 @@ def labelled_parts(store: LabelStore, splits: Sequence[str], task: str) -> Label
     return store.rows(chosen)
 
 
+def with_objects(store: LabelStore, task: str) -> LabelStore:
+    """The images with at least one object of ``task``. Raises ValueError when there is none."""
+    chosen = [i for i, row in enumerate(store) if _count_of_objects(row, task)]
+    if not chosen:
+        raise ValueError(f"no image of {store.source} has an object of {task!r} to train on")
+    return store.rows(chosen)
+
+
+def _count_of_objects(row: ImageLabels, task: str) -> int:
+    objects = row.rboxes if task == "rotated" else row.boxes if row.boxes is not None else row.rles
+    return 0 if objects is None else len(objects)
+
+
 def _is_labelled(row: ImageLabels, task: str) -> bool:
     return {
         "semantic": has_semantic(row),
