@@ -21,13 +21,13 @@ import numpy as np
 from geomtp.labels.engine.generate_config import GenerateLabels
 from geomtp.labels.engine.label_shards import ShardLabeller, check_settings
 from geomtp.labels.engine.plan import Plan, make_plan, open_plan, save_plan, shard_file
-from geomtp.labels.engine.processes import device_of, label_in_processes
-from geomtp.labels.engine.progress import LabelProgress
+from geomtp.labels.engine.processes import label_in_processes
 from geomtp.labels.engine.shards import Shard, read_shard
 from geomtp.labels.read_notes import ReadNotes, ReadReport
 from geomtp.labels.report.page import write_report
 from geomtp.labels.store.label_store import LabelStore, StoreWriter
 from geomtp.parallel import launched_as, share_of_rank
+from geomtp.progress import Progress
 
 Say = Callable[[str], None]
 
@@ -114,16 +114,20 @@ def _label(config: GenerateLabels, plan: Plan, numbers: Sequence[int], rank: int
     """Label shards, here or in local processes; how many images that were."""
     last = plan.images - (plan.shards - 1) * config.images_per_shard
     images = sum(last if n == plan.shards - 1 else config.images_per_shard for n in numbers)
-    progress = LabelProgress(say, images)
+    progress = Progress(say, "labels", images, "images", "instances")
+
+    def on_image(instances: int) -> None:
+        progress.add(parts=instances)
+
     if not numbers:
         return 0
     if (config.processes or 1) > 1:
-        label_in_processes(config, plan, numbers, progress.add)
+        label_in_processes(config, plan, numbers, on_image)
     else:
-        labeller = ShardLabeller(config, plan, device_of(config.device, rank))
+        labeller = ShardLabeller(config, plan, rank)
         for number in numbers:
-            labeller.label(number, progress.add)
-    say(progress.line())
+            labeller.label(number, on_image)
+    progress.tell()
     return progress.done
 
 

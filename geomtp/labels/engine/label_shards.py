@@ -27,12 +27,12 @@ _AS_ANNOTATED = ("box", "polygon")
 class ShardLabeller:
     """Labels shards of a planned run: ``labeller.label(number, on_image)``."""
 
-    def __init__(self, config: GenerateLabels, plan: Plan, device: str | None = None) -> None:
-        """Load the segmenter; ``device`` overrides the one of ``config``."""
+    def __init__(self, config: GenerateLabels, plan: Plan, process: int) -> None:
+        """Load the segmenter; the GPUs are taken in turn by the number of the ``process``."""
         self._config, self._plan = config, plan
         self._info = plan.info(config)
         self._validation = frozenset(plan.validation)
-        self._segmenter = _segmenter(config, device or config.device)
+        self._segmenter = _segmenter(config, process)
         looks = config.segmenter not in _AS_ANNOTATED
         self._making = Making(check=config.check and looks, keep_raw=config.keep_raw)
         self._tiling = _tiling(config)
@@ -110,12 +110,13 @@ def _tiling(config: GenerateLabels) -> Tiling | None:
     return Tiling(config.tile_px, config.tile_gap_px, config.tile_rates, config.minimum_kept)
 
 
-def _segmenter(config: GenerateLabels, device: str) -> Segmenter:
+def _segmenter(config: GenerateLabels, process: int) -> Segmenter:
     return create_segmenter(
         config.segmenter,
         weights=config.weights,
         prompt=config.prompt,
-        device=device,
+        device=config.device,
+        process=process,
         boxes_per_batch=config.boxes_per_batch,
         zoom_below_px=config.zoom_below_px,
         online=config.online,

@@ -87,7 +87,7 @@ def _work(
             os._exit(1)  # the first process was killed: nobody would merge what is made here
 
     try:
-        labeller = ShardLabeller(config, plan, device_of(config.device, index))
+        labeller = ShardLabeller(config, plan, index)
         while (number := tasks.get()) is not None:
             labeller.label(number, on_image)
         news.put(("finished", None))
@@ -95,10 +95,3 @@ def _work(
         news.put(("wrong value", str(error)))
     except OSError as error:
         news.put(("failed", str(error)))
-
-
-def device_of(device: str, index: int) -> str:
-    """The device of local process ``index``: the GPUs in turn where "auto" or "cuda" was asked."""
-    if device in ("auto", "cuda") and torch.cuda.is_available():
-        return f"cuda:{index % torch.cuda.device_count()}"
-    return device

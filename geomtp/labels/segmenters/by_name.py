@@ -19,6 +19,7 @@ def create_segmenter(
     weights: str | Path | None = None,
     prompt: Prompt = "rh",
     device: str = "auto",
+    process: int = 0,
     boxes_per_batch: int = 64,
     zoom_below_px: float = 0,
     online: bool = False,
@@ -26,7 +27,8 @@ def create_segmenter(
     """The segmenter ``name``: box, polygon, grabcut or sam.
 
     Everything but the name is for "sam": ``weights`` is its folder (with ``online`` also a name on
-    the Hugging Face hub), ``device`` "auto", "cpu" or "cuda"; for the rest see ``SamSegmenter``.
+    the Hugging Face hub), ``device`` and ``process`` as in ``computing_device``; for the rest see
+    ``SamSegmenter``.
 
     Raises ValueError for an unknown name or for "sam" without weights; FileNotFoundError when the
     weights or the package that the segmenter needs are missing.
@@ -35,7 +37,7 @@ def create_segmenter(
         if weights is None:
             raise ValueError("the segmenter 'sam' needs weights: give the folder that holds them")
         return SamSegmenter(
-            load_sam(weights, online=online, device=device),
+            load_sam(weights, online=online, device=device, process=process),
             prompt=prompt,
             boxes_per_batch=boxes_per_batch,
             zoom_below_px=zoom_below_px,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
+from geomtp.devices import computing_device
 from geomtp.labels.segmenters.prompts import Frame
 from geomtp.rasters import WindowXYXY
 
@@ -102,17 +103,22 @@ class SamModels:
 
 
 def load_sam(
-    weights: str | Path, *, online: bool = False, device: str = "auto", dtype: str = "auto"
+    weights: str | Path,
+    *,
+    online: bool = False,
+    device: str = "auto",
+    process: int = 0,
+    dtype: str = "auto",
 ) -> SamModels:
     """The model in the folder ``weights``, laid out as on the Hugging Face hub.
 
     The folder holds config.json, model.safetensors and preprocessor_config.json of SAM, SAM-HQ or
     SAM 2; with ``online`` it may also be a name on the hub (facebook/sam-vit-huge). Only
-    safetensors are read. ``device``: "auto" takes the GPU if there is one. ``dtype``: "auto" is
+    safetensors are read. ``device``, ``process``: as in ``computing_device``. ``dtype``: "auto" is
     bfloat16 on a GPU that has it, float16 on another, float32 on the processor.
 
     Raises FileNotFoundError when ``transformers`` or the folder is missing, ValueError for a folder
-    that holds another kind of model or no safetensors.
+    that holds another kind of model or no safetensors, and for a device that is not there.
     """
     if importlib.util.find_spec("transformers") is None:
         raise FileNotFoundError(
@@ -126,7 +132,7 @@ def load_sam(
         )
     import transformers
 
-    chosen = _device(device)
+    chosen = computing_device(device, process)
     arguments: dict[str, Any] = {"local_files_only": not online, "trust_remote_code": False}
     try:
         kind = transformers.AutoConfig.from_pretrained(weights, **arguments).model_type
@@ -144,15 +150,6 @@ def load_sam(
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{weights} cannot be used as weights of SAM: {reason}") from error
     return SamModels(model, image_processor, chosen, _dtype(dtype, chosen))
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {name!r}; expected auto, cpu, cuda or cuda:0") from error
 
 
 def _dtype(name: str, device: torch.device) -> torch.dtype:

@@ -212,7 +212,7 @@ def test_mistakes_get_a_sentence(folders, tmp_path, monkeypatch):
     (tmp_path / "bert/config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ValueError, match=r"config\.json says 'bert', expected sam, sam_hq, sam2"):
         load_sam(tmp_path / "bert")
-    with pytest.raises(ValueError, match="unknown device 'gpu'"):
+    with pytest.raises(ValueError, match="cannot compute on device 'gpu'"):
         load_sam(folders["sam"], device="gpu")
     with pytest.raises(ValueError, match="unknown dtype 'half'; known: auto, float32, bfloat16"):
         load_sam(folders["sam"], dtype="half")
