@@ -17,7 +17,7 @@ from geomtp.training.run_folder import RunFolder
 from tests.data.folders import layouts
 
 SMALL = {
-    "encoder": "resnet10t", "image_size": 64, "semantic_channels": 8, "detector_channels": 8,
+    "encoder": "test_resnet", "image_size": 64, "semantic_channels": 8, "detector_channels": 8,
     "fc_channels": 16, "proposals": 50, "rois": 32, "batch_size": 2, "steps": 2, "workers": 0,
     "log_every": 1, "pictures": 1, "accelerator": "cpu", "learning_rate": 1e-3,
 }  # fmt: skip
