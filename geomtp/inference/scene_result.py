@@ -19,9 +19,10 @@ from geomtp.inference.blending import whole_map
 from geomtp.inference.blocks import Grid, RectXYXY
 from geomtp.inference.class_maps import write_class_map
 from geomtp.inference.found_instances import FoundInstances, instances_of_scene
-from geomtp.inference.found_objects import BOX_COLUMNS, FoundObjects, boxes_of_scene
+from geomtp.inference.found_objects import BOX_COLUMNS, FoundObjects
 from geomtp.inference.predict_config import SUMMARY_SUFFIX, Predict
 from geomtp.inference.preview import write_preview
+from geomtp.inference.scene_boxes import boxes_of_scene
 from geomtp.inference.scene_objects import SceneObjects
 from geomtp.inference.window_model import WindowModel
 from geomtp.inference.work_folder import WorkFolder
