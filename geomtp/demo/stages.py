@@ -45,13 +45,13 @@ class DemoSize:
 FULL = DemoSize(
     train=120,
     val=32,
-    mae=("--steps", "100", "--checkpoint_every", "50"),
-    mtp=("--steps", "220", "--checkpoint_every", "50"),
-    finetune=("--steps", "40"),
+    mae=("--steps", "60", "--checkpoint_every", "30"),
+    mtp=("--steps", "180", "--checkpoint_every", "30", "--validation_limit", "24"),
+    finetune=("--steps", "30", "--checkpoint_every", "0"),
     own_train=16,
-    own_val=24,
+    own_val=16,
     vits=True,
-    scene_hw=(768, 1280),
+    scene_hw=(640, 1024),
 )
 
 QUICK = DemoSize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ STAGES = (
     Stage("finetune", "Fine-tuning on few images of one's own", fine_tuning),
     Stage("map", "A map of a georeferenced scene", mapping),
 )
+
+_WIDTH = 100  # characters of a line of text
 
 
 def run_demo(
@@ -48,7 +51,7 @@ def run_demo(
         else:
             say("done before")
         chapters[stage.name] = chapter
-        say("\n".join(["", *chapter.lines(), *chapter.text]))
+        say("\n".join(["", *chapter.lines(), *(textwrap.fill(p, _WIDTH) for p in chapter.text)]))
         report = write_report(out, stages, chapters)
     say(f"\n{_time(chapters)}\nlook at {report}")
     return chapters

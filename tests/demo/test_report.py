@@ -27,4 +27,4 @@ def test_all_that_is_shown_is_escaped_and_embedded(tmp_path):
     assert "<pre>geomtp labels &lt;IMAGES&gt; &amp; more</pre>" in page
     assert "12 seconds, 21 of a processor" in page
     assert "<h2>2. Two</h2><p>Not done yet.</p>" in page
-    assert page.count("data:image/png;base64,iVBOR") == 1
+    assert page.count("data:image/jpeg;base64,/9j/") == 1

@@ -16,6 +16,7 @@ from geomtp.cli import main
 from geomtp.commands import serve as serve_verb
 from geomtp.demo import story
 from geomtp.demo.chapters import Chapter
+from geomtp.demo.finetuning import CLASSES
 from geomtp.demo.pretraining import FIGURES, before_and_after
 from geomtp.demo.stages import QUICK, Stage, going_on
 from geomtp.demo.story import STAGES, run_demo
@@ -57,7 +58,7 @@ def test_the_command_tells_the_whole_story_once(tmp_path, monkeypatch, capsys):
     _labels_are_made_of_boxes_and_scored_on_the_truth(out)
     _maps_are_georeferenced(out)
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 1 + 1 + 4 + 1 + 1  # by stage, in order
+    assert page.count("data:image/jpeg;base64,/9j/") == 1 + 1 + 4 + 1 + 1  # by stage, in order
     assert page.count("<pre>geomtp ") == 5
     assert "http-equiv" not in page
     assert 'src="http' not in page
@@ -97,8 +98,10 @@ def _maps_are_georeferenced(out):
     about = pyogrio.read_info(out / "map/scene_semantic.gpkg")
     assert about["crs"] == "EPSG:32636"
     areas = {row[0]: row[1] for row in Chapter.read(out / "map").rows}
-    assert areas["building"] == round(0.0625 * np.count_nonzero(pixels == 3))
-    assert areas["all"] == 96 * 160 // 16  # the whole scene
+    # On the ground: the scale of UTM here is 0.9997.
+    assert areas["all"] == pytest.approx(96 * 160 / 16, rel=2e-3)
+    drawn = np.count_nonzero(pixels == CLASSES.names.index("tennis-court") + 1)
+    assert areas["tennis-court"] == pytest.approx(drawn / 16, rel=2e-3, abs=0.5)
 
 
 def _stage(name, log, *, stops=False):
