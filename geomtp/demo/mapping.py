@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -19,14 +22,21 @@ from geomtp.inference.predict import predict_scenes
 from geomtp.inference.predict_config import Predict
 from geomtp.inference.scene_result import summary_path
 from geomtp.metrics.semantic import SemanticResult, confusion_of_maps
-from geomtp.rasters import write_raster
+from geomtp.rasters import Georeference, write_raster
+from geomtp.training.run_folder import RunFolder
+
+PAGE = "http://127.0.0.1:8000/"
+"""Where the page is, unless another port is asked for."""
+
+OBJECTS_OF = "embedded_town"
+"""The source of pretraining that knows such scenes."""
 
 _SEED = 8
 _NAME = "scene"
 
 
 def mapping(demo: Demo) -> Chapter:
-    """Draw a large scene, write it as a GeoTIFF and map it with the fine-tuned model."""
+    """Draw a large scene as a GeoTIFF; map it with the fine-tuned model, find objects by MTP's."""
     folder = demo.folder("map")
     scene = large_scene(KIND, demo.size.scene_hw, _SEED, classes=CLASSES.names)
     file, place = folder / f"{_NAME}.tif", place_on_map(0, max(demo.size.scene_hw))
@@ -40,36 +50,59 @@ def mapping(demo: Demo) -> Chapter:
         polygons=True,
         preview=max(demo.size.scene_hw),
     )
-    predict_scenes(config, demo.say)
-    summary = json.loads(summary_path(folder, _NAME).read_text("utf-8"))
-    found = map_scores(folder / f"{_NAME}_semantic.tif", scene)
-    classes = summary["semantic"]["classes"]
-    height, width = demo.size.scene_hw
+    mapped = _predicted(demo, config)
+    finding = dataclasses.replace(
+        config,
+        checkpoint=RunFolder(demo.folder("mtp")).model,
+        out=folder / "objects",
+        classes_of=OBJECTS_OF,
+        polygons=False,
+    )
+    objects = _predicted(demo, finding)
+    areas = {name: figures["area_m2"] for name, figures in mapped["semantic"]["classes"].items()}
     return Chapter(
-        text=(
-            f"A scene of {width} × {height} px, {width * GSD_M:.0f} × {height * GSD_M:.0f} m, was "
-            f"written as a GeoTIFF ({place.crs}) and mapped by the fine-tuned model in "
-            f"{summary['windows']} windows that overlap and blend, {summary['seconds']:.0f} "
-            f"seconds. {_NAME}_semantic.tif is the map (classes, palette), {_NAME}_semantic.gpkg "
-            f"its polygons, both with styles for QGIS. Scored against what was drawn.",
-            f"In the browser: {page_command(demo.out)} opens http://127.0.0.1:8000/ where images "
-            f"become maps (pip install geomtp[serve]).",
-        ),
+        text=_text(demo, place, mapped, objects),
         command="geomtp predict runs/mine/best.safetensors scene.tif --polygons true --out maps",
         heads=("class", "area, m²", "IoU with the truth"),
-        rows=_rows(found, {name: figures["area_m2"] for name, figures in classes.items()}),
-        pictures={f"map/{_NAME}_preview.png": "The scene with the map over it"},
+        rows=_rows(map_scores(folder / f"{_NAME}_semantic.tif", scene), areas),
+        pictures={
+            f"map/{_NAME}_preview.png": "The scene with the map over it",
+            f"map/objects/{_NAME}_preview.png": "Objects and classes of the model of stage 3",
+        },
     )
 
 
-def page_command(out: Path) -> str:
-    """What opens the page with the model and the scene of the demo in ``out``."""
-    return f"geomtp serve {' '.join(page_words(out))}"
+def _text(
+    demo: Demo, place: Georeference, mapped: dict[str, Any], objects: dict[str, Any]
+) -> tuple[str, ...]:
+    """What was done, from the summaries of the two predictions."""
+    height, width = demo.size.scene_hw
+    counts = objects["rotated"]["by class"].items()
+    return (
+        f"A scene of {width} × {height} px, {width * GSD_M:.0f} × {height * GSD_M:.0f} m, was "
+        f"written as a GeoTIFF ({place.crs}) and mapped by the fine-tuned model in "
+        f"{mapped['windows']} windows that overlap and blend, {mapped['seconds']:.0f} seconds. "
+        f"{_NAME}_semantic.tif is the map (classes, palette), {_NAME}_semantic.gpkg its polygons, "
+        f"both with styles for QGIS. Scored against what was drawn.",
+        f"The model of stage 3, before fine-tuning, finds objects: the rotated boxes in "
+        f"objects/{_NAME}_rotated.gpkg, with length, width and heading "
+        f"({', '.join(f'{name} {count}' for name, count in counts)}).",
+        f"In the browser: {shlex.join(['geomtp', 'serve', *page_words(demo.out)])} opens {PAGE} "
+        f"where images become maps (pip install geomtp[serve]).",
+    )
+
+
+def _predicted(demo: Demo, config: Predict) -> dict[str, Any]:
+    """The summary of a prediction, which is done unless it was before."""
+    predict_scenes(config, demo.say)
+    summary: dict[str, Any] = json.loads(summary_path(config.out, _NAME).read_text("utf-8"))
+    return summary
 
 
 def page_words(out: Path) -> list[str]:
-    """The same without the name of the command."""
-    return [str(out / "finetune" / "mtp" / "model.safetensors"), "--images", str(out / "map")]
+    """The words of ``geomtp serve`` that offer models and scene of the demo in ``out``."""
+    models = (RunFolder(out / run).model for run in ("finetune/mtp", "mtp"))
+    return [*map(str, models), "--images", str(out / "map")]
 
 
 def map_scores(file: Path, scene: Scene) -> SemanticResult:

@@ -58,7 +58,7 @@ def test_the_command_tells_the_whole_story_once(tmp_path, monkeypatch, capsys):
     _labels_are_made_of_boxes_and_scored_on_the_truth(out)
     _maps_are_georeferenced(out)
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/jpeg;base64,/9j/") == 1 + 1 + 4 + 1 + 1  # by stage, in order
+    assert page.count("data:image/jpeg;base64,/9j/") == 1 + 1 + 4 + 1 + 2  # by stage, in order
     assert page.count("<pre>geomtp ") == 5
     assert "http-equiv" not in page
     assert 'src="http' not in page
@@ -69,9 +69,8 @@ def test_the_command_tells_the_whole_story_once(tmp_path, monkeypatch, capsys):
     assert main([*words, "--serve"]) == 0
     assert capsys.readouterr().out.count("done before") == 5
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == models
-    checkpoint, flag, folder = opened[0]
-    assert (checkpoint, flag) == (str(out / "finetune/mtp/model.safetensors"), "--images")
-    assert rasterio.open(f"{folder}/scene.tif").shape == TINY.scene_hw
+    models = [str(out / run / "model.safetensors") for run in ("finetune/mtp", "mtp")]
+    assert opened == [[*models, "--images", str(out / "map")]]
 
     assert main(["demo", "--out", str(out)]) == 1
     assert "was begun with --quick: go on so" in capsys.readouterr().err
@@ -95,8 +94,8 @@ def _maps_are_georeferenced(out):
         with rasterio.open(out / "map/scene.tif") as scene:
             assert raster.transform == scene.transform
         pixels = raster.read(1)
-    about = pyogrio.read_info(out / "map/scene_semantic.gpkg")
-    assert about["crs"] == "EPSG:32636"
+    for layer in ("map/scene_semantic.gpkg", "map/objects/scene_rotated.gpkg"):
+        assert pyogrio.read_info(out / layer)["crs"] == "EPSG:32636"
     areas = {row[0]: row[1] for row in Chapter.read(out / "map").rows}
     # On the ground: the scale of UTM here is 0.9997.
     assert areas["all"] == pytest.approx(96 * 160 / 16, rel=2e-3)
