@@ -84,22 +84,24 @@ def fine_tuned(demo: Demo) -> Path:
 
 def starts(demo: Demo) -> list[Start]:
     """What to start from: stage by stage, for the encoder of multi-task pretraining and the ViT."""
-    mtp, mae = multi_task_config(demo), demo.folder("mae") / "encoder.safetensors"
+    mtp, mae = multi_task_config(demo), RunFolder(demo.folder("mae"))
     mean, std = (json.dumps(list(values)) for values in (mtp.mean or (), mtp.std or ()))
     cnn = ("--encoder", mtp.encoder, "--mean", mean, "--std", std)
     held = ("--batch_norm", "frozen_encoder") if mtp.weights else ()
     vit = ("--encoder", "vit_t_rvsa")
     model = str(RunFolder(demo.folder("mtp")).model)
-    found = [Start("nothing", "nothing", cnn)]
-    if mtp.weights:
-        found.append(Start("imagenet", "ImageNet", (*cnn, *held, "--weights", mtp.weights)))
-    words = "ImageNet, then MTP (stage 3)" if mtp.weights else "MTP (stage 3)"
     reused = ("--weights", model, "--reuse_decoder", "true")
-    found.append(Start("mtp", words, (*cnn, *held, *reused)))
-    if demo.size.vits:
-        found.append(Start("vit_nothing", "nothing", vit))
-        found.append(Start("vit_mae", "MAE (stage 2)", (*vit, "--weights", str(mae))))
-    return found
+    before = "ImageNet, then " if mtp.weights else ""
+    found = [
+        Start("nothing", "nothing", cnn),
+        Start("mtp", f"{before}MTP (stage 3)", (*cnn, *held, *reused)),
+        Start("vit_nothing", "nothing", vit),
+        Start("vit_mae", "MAE (stage 2)", (*vit, "--weights", str(mae.encoder))),
+    ]
+    if mtp.weights:
+        given = (*cnn, *held, "--weights", mtp.weights)
+        found.insert(1, Start("imagenet", "ImageNet", given))
+    return [start for start in found if start.name in demo.size.starts]
 
 
 def _own_place(demo: Demo) -> EmbeddedSource:

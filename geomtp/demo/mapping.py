@@ -87,8 +87,8 @@ def _text(
         f"The model of stage 3, before fine-tuning, finds objects: the rotated boxes in "
         f"objects/{_NAME}_rotated.gpkg, with length, width and heading "
         f"({', '.join(f'{name} {count}' for name, count in counts)}).",
-        f"In the browser: {shlex.join(['geomtp', 'serve', *page_words(demo.out)])} opens {PAGE} "
-        f"where images become maps (pip install geomtp[serve]).",
+        f"In a browser: {PAGE} is where images become maps, once this runs: "
+        f"{page_command(demo.out)} (pip install geomtp[serve] brings what it needs).",
     )
 
 
@@ -103,6 +103,11 @@ def page_words(out: Path) -> list[str]:
     """The words of ``geomtp serve`` that offer models and scene of the demo in ``out``."""
     models = (RunFolder(out / run).model for run in ("finetune/mtp", "mtp"))
     return [*map(str, models), "--images", str(out / "map")]
+
+
+def page_command(out: Path) -> str:
+    """The same as it is typed."""
+    return shlex.join(["geomtp", "serve", *page_words(out)])
 
 
 def map_scores(file: Path, scene: Scene) -> SemanticResult:

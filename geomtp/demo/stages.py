@@ -12,9 +12,9 @@ from geomtp.data.scenes import EMBEDDED, EmbeddedSource
 from geomtp.demo.chapters import Chapter
 from geomtp.training.configs import RunSettings
 from geomtp.training.run_folder import RunFolder
+from geomtp.training.stores import Say
 from geomtp.types import SizeHW
 
-Say = Callable[[str], None]
 Settings = TypeVar("Settings", bound=RunSettings)
 
 SOURCES = tuple(EMBEDDED)
@@ -27,7 +27,7 @@ class DemoSize:
     - train, val: images of each source
     - mae, mtp, finetune: flags of these stages
     - own_train, own_val: images of the place that is fine-tuned on
-    - vits: whether starts for transformers are fine-tuned, too
+    - starts: what is fine-tuned from, by name; see ``finetuning.starts``
     - scene_hw: of the scene that is mapped, in pixels
     """
 
@@ -38,7 +38,7 @@ class DemoSize:
     finetune: tuple[str, ...]
     own_train: int
     own_val: int
-    vits: bool
+    starts: tuple[str, ...]
     scene_hw: SizeHW
 
 
@@ -47,10 +47,10 @@ FULL = DemoSize(
     val=32,
     mae=("--steps", "60", "--checkpoint_every", "30"),
     mtp=("--steps", "180", "--checkpoint_every", "30", "--validation_limit", "24"),
-    finetune=("--steps", "30", "--checkpoint_every", "0"),
+    finetune=("--steps", "60"),
     own_train=16,
     own_val=16,
-    vits=True,
+    starts=("nothing", "imagenet", "mtp", "vit_nothing", "vit_mae"),
     scene_hw=(640, 1024),
 )
 
@@ -59,10 +59,10 @@ QUICK = DemoSize(
     val=4,
     mae=("--steps", "12", "--pictures", "2"),
     mtp=("--steps", "80", "--image_size", "128", "--pictures", "1"),
-    finetune=("--steps", "16", "--image_size", "128"),
+    finetune=("--steps", "32", "--image_size", "128"),
     own_train=8,
     own_val=4,
-    vits=False,
+    starts=("nothing", "mtp"),
     scene_hw=(512, 512),
 )
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from geomtp.demo.chapters import Chapter, read_json, write_json
 from geomtp.demo.finetuning import fine_tuning
 from geomtp.demo.labelling import labelling
-from geomtp.demo.mapping import mapping
+from geomtp.demo.mapping import PAGE, mapping, page_command
 from geomtp.demo.pretraining import autoencoding, multi_task
 from geomtp.demo.report import write_report
-from geomtp.demo.stages import FULL, QUICK, Demo, Say, Stage
+from geomtp.demo.stages import FULL, QUICK, Demo, Stage
+from geomtp.training.stores import Say
 
 STAGES = (
     Stage("labels", "Labels of three tasks from rotated boxes", labelling),
@@ -39,6 +40,7 @@ def run_demo(
     open_demo(out, quick=quick)
     demo = Demo(out, QUICK if quick else FULL, say)
     chapters: dict[str, Chapter] = {}
+    report = write_report(out, stages, chapters)
     for number, stage in enumerate(stages, start=1):
         say(f"\n{number} of {len(stages)}: {stage.title}")
         chapter = Chapter.read(demo.folder(stage.name))
@@ -51,9 +53,10 @@ def run_demo(
         else:
             say("done before")
         chapters[stage.name] = chapter
-        say("\n".join(["", *chapter.lines(), *(textwrap.fill(p, _WIDTH) for p in chapter.text)]))
+        say("\n".join(["", *chapter.lines(), *map(_filled, chapter.text)]))
         report = write_report(out, stages, chapters)
     say(f"\n{_time(chapters)}\nlook at {report}")
+    say(f"and, in a browser, at {PAGE} which this gives:\n  {page_command(out)}")
     return chapters
 
 
@@ -92,6 +95,10 @@ def _cpu_seconds() -> float:
     """Of the processor, taken by this process and its finished children so far."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+def _filled(paragraph: str) -> str:
+    return textwrap.fill(paragraph, _WIDTH, break_on_hyphens=False)
 
 
 def _time(chapters: dict[str, Chapter]) -> str:
