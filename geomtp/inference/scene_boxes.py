@@ -148,7 +148,7 @@ def _seen_twice(seen_xyxy: NDArray[np.float64]) -> float:
 
 def _as_found(box: NDArray[np.float64], part: FoundObjects) -> FoundObjects:
     """A joined box in the place of its pieces."""
-    surest = part.chosen(part.scores.argmax()[None])
+    surest = part.chosen(np.array([part.scores.argmax()]))
     yes = np.ones(1, dtype=bool)
     return FoundObjects(box[None], surest.scores, surest.labels, yes, yes, ~yes, surest.seen_xyxy)
 
