@@ -11,7 +11,7 @@ from geomtp.data.scenes import EMBEDDED, EmbeddedSource
 from geomtp.demo.chapters import Chapter
 from geomtp.demo.pretraining import multi_task_config
 from geomtp.demo.stages import Demo, going_on
-from geomtp.labels.store_format import INFO_NAME
+from geomtp.labels.store.format import INFO_NAME
 from geomtp.recipes.filling import fill
 from geomtp.training.configs import FineTune
 from geomtp.training.finetune import finetune

@@ -13,7 +13,7 @@ from PIL import Image
 from geomtp.checkpoints import replacing
 from geomtp.demo.chapters import Chapter
 from geomtp.demo.stages import Stage
-from geomtp.labels.report_charts import style
+from geomtp.labels.report.charts import style
 
 _STYLE = (
     "<style>main>figure{background:var(--card);border:1px solid var(--line);border-radius:10px;"

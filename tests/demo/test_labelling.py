@@ -7,9 +7,7 @@ import torch
 
 from geomtp.demo.labelling import compared
 from geomtp.geometry import encode_rle
-from geomtp.labels import ImageLabels
-from geomtp.labels.store import write_store
-from geomtp.labels.store_format import StoreInfo
+from geomtp.labels import ImageLabels, StoreInfo, write_store
 from geomtp.types import ClassMap
 
 
