@@ -118,6 +118,7 @@ def test_two_dates_with_settings_of_the_run_beside_the_model(tmp_path, capsys):
         (["scene.tif", "--window", "16"], "a window has at least 32 pixels"),
         (["scene.tif", "--overlap", "0.7"], "overlap is a share of a window from 0 to 0.5"),
         (["lost.tif"], "lost.tif does not exist"),
+        (["cut.png"], "cut.png cannot be read as an image (is it damaged or cut off?)"),
         (["four.tif"], "four.tif has 4 bands"),
         (["scene.tif", "--bands", "1,2,9"], "scene.tif has no band '9'; it has 1 red"),
         (["scene.tif", "--windw", "64"], "did you mean 'window'?"),
@@ -128,6 +129,8 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, capsys, monkeypatch, words,
     monkeypatch.chdir(tmp_path)
     model = model_file(tmp_path, "semantic")
     write_scene(tmp_path / "scene.tif", colours(40, 40), photometric="RGB")
+    Image.fromarray(colours(40, 40).transpose(1, 2, 0)).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-99])
     four = np.zeros((4, 40, 40), np.uint16)
     write_scene(tmp_path / "four.tif", four, photometric="MINISBLACK")
     status, _, wrong = run(capsys, model, *words)
