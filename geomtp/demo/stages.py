@@ -46,7 +46,10 @@ FULL = DemoSize(
     train=120,
     val=32,
     mae=("--steps", "60", "--checkpoint_every", "30"),
-    mtp=("--steps", "180", "--checkpoint_every", "30", "--validation_limit", "24"),
+    mtp=(
+        *("--steps", "180", "--checkpoint_every", "30", "--validation_limit", "24"),
+        *("--pictures", "2"),
+    ),
     finetune=("--steps", "60"),
     own_train=16,
     own_val=16,
