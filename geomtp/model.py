@@ -27,6 +27,7 @@ from geomtp.decoders.detection.sampling import Sampler
 from geomtp.decoders.detection.two_stage import TwoStageDecoder
 from geomtp.decoders.early_gradients import PartialLoss, summed_loss
 from geomtp.decoders.faster_rcnn import FasterRCNN
+from geomtp.decoders.light import Light
 from geomtp.decoders.linear import LinearClassifier
 from geomtp.decoders.mask_rcnn import MaskRCNN
 from geomtp.decoders.oriented_rcnn import OrientedRCNN
@@ -58,13 +59,21 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 class SourceConfig:
     """What a model knows of a source: classes, tasks, and how its images are normalised.
 
-    mean and std: per channel, in the units of the image files (0…255 for 8 bits).
+    - mean and std: per channel, in the units of the image files (0…255 for 8 bits), of both dates
+    - light: what brings the second date to the light of the first; None where they have the same
     """
 
     classes: ClassMap
     tasks: tuple[str, ...] = TASKS
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    light: Light | None = None
+
+    def in_light_of_first(self, images_after: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) of the second date in the light of the first."""
+        if self.light is None:
+            return images_after
+        return self.light.applied(images_after, self.mean, self.std)
 
 
 @dataclass(frozen=True)
@@ -119,11 +128,16 @@ class ModelConfig:
                 tasks=tuple(source["tasks"]),
                 mean=tuple(source["mean"]),
                 std=tuple(source["std"]),
+                light=_light(source.get("light")),
             )
             for name, source in values["sources"].items()
         }
         widths = tuple(values.get("change_channels", CHANNELS))
         return ModelConfig(**{**values, "sources": sources, "change_channels": widths})
+
+
+def _light(values: Mapping[str, Any] | None) -> Light | None:
+    return None if values is None else Light(tuple(values["gain"]), tuple(values["offset"]))
 
 
 class MultiTaskModel(nn.Module):
@@ -223,7 +237,9 @@ class MultiTaskModel(nn.Module):
             return [images]
         if images_after is None:
             raise ValueError(f"the images of {source} need those of a second date to show change")
-        return [images, images_after]
+        if self.config is None:
+            return [images, images_after]
+        return [images, self.config.sources[source].in_light_of_first(images_after)]
 
     def _span(self, task: str, start: int, batch: Batch) -> tuple[int, int]:
         """The first and the last + 1 of the images of ``batch`` that a decoder looks at."""
