@@ -126,7 +126,7 @@ class _Run:
         with work.merging() as taken:
             if taken is None:
                 return None
-            result = write_scene(name, taken, scenes[0], grid, self.model, config, settings)
+            result = write_scene(name, taken, scenes, grid, self.model, config, settings)
         self.say(f"wrote {', '.join(map(str, result.files))}")
         return result
 

@@ -140,17 +140,21 @@ def objects_of(work: WorkFolder, task: str, config: Predict) -> SceneObjects:
 def write_scene(
     name: str,
     work: WorkFolder,
-    scene: Scene,
+    scenes: tuple[Scene, ...],
     grid: Grid,
     model: WindowModel,
     config: Predict,
     settings: dict[str, Any],
 ) -> SceneResult:
-    """Write the files of a scene all of whose blocks are done; the summary last."""
+    """Write the files of a scene all of whose blocks are done; the summary last.
+
+    Of two dates the first gives the grid, and the preview shows the second.
+    """
     from geomtp.inference.map_polygons import write_polygons_of_map
     from geomtp.inference.map_styles import raster_style
     from geomtp.inference.vector_files import write_objects, write_style
 
+    scene = scenes[0]
     out, place, classes = config.out, scene.place, model.classes
     summary: dict[str, Any] = {"scene": name, "size_hw": scene.size_hw, "settings": settings}
     maps, vectors, found = {}, {}, {}
@@ -188,7 +192,7 @@ def write_scene(
     preview = out / f"{name}_preview.png" if config.preview else None
     if preview is not None:
         legends = {path: map_legend(task, classes)[1] for task, path in maps.items()}
-        write_preview(preview, scene, legends, found, classes, config.preview)
+        write_preview(preview, scenes[-1], legends, found, classes, config.preview)
     with replacing(summary_path(out, name)) as beside:
         beside.write_text(
             json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
