@@ -56,7 +56,7 @@ def write_layers(path: str | Path, layers: Sequence[VectorLayer]) -> dict[str, i
 
     - ``.gpkg``: a GeoPackage, with any number of layers in the map's own coordinate system
     - ``.geojson``: one layer in longitude and latitude (RFC 7946, seven decimals); shapes across
-      the 180th meridian are cut there
+      the 180th meridian are cut there. Without a place in pixels, to a thousandth
     - ``.parquet``: GeoParquet 1.1, one layer in the map's own coordinate system
 
     QGIS draws all of them in the colours of their classes by itself. The style of one layer lies
@@ -189,7 +189,7 @@ def _written_geojson(draft: Path, layer: VectorLayer) -> int:
     from pyproj import CRS
 
     if layer.crs is None:
-        return _written_by_gdal(draft, layer, "GeoJSON")
+        return _written_by_gdal(draft, layer, "GeoJSON", COORDINATE_PRECISION="3")
     if CRS.from_user_input(layer.crs).geodetic_crs is None:
         raise ValueError(
             f"{draft.name}: there is no way from the scene's coordinate system to the longitude "
