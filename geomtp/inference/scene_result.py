@@ -30,6 +30,8 @@ from geomtp.types import IGNORE, MAP_TASKS, OBJECT_TASKS, ClassMap, Rgb
 _AREA_TILE_PX = 512
 """Pixels of a square of this side count as equally large on the ground."""
 
+_CHANGED: Rgb = (255, 40, 40)
+
 
 @dataclass(frozen=True)
 class SceneResult:
@@ -125,6 +127,11 @@ def map_legend(task: str, classes: ClassMap) -> tuple[tuple[str, ...], tuple[Rgb
     return (first, *own.names), ((0, 0, 0), *own.palette)
 
 
+def _preview_colours(task: str, classes: ClassMap) -> tuple[Rgb, ...]:
+    """The colours of a map over its scene: white, as maps of change have it, would not be seen."""
+    return ((0, 0, 0), _CHANGED) if task == "change" else map_legend(task, classes)[1]
+
+
 def objects_of(work: WorkFolder, task: str, config: Predict) -> SceneObjects:
     """The objects of ``task`` in all blocks, each once."""
     blocks = [work.block(number) for number in range(work.blocks)]
@@ -191,7 +198,7 @@ def write_scene(
     summary["seconds"] = round(sum(seconds for *_, seconds in figures), 2)
     preview = out / f"{name}_preview.png" if config.preview else None
     if preview is not None:
-        legends = {path: map_legend(task, classes)[1] for task, path in maps.items()}
+        legends = {path: _preview_colours(task, classes) for task, path in maps.items()}
         write_preview(preview, scenes[-1], legends, found, classes, config.preview)
     with replacing(summary_path(out, name)) as beside:
         beside.write_text(
