@@ -248,6 +248,8 @@ class FineTune(Training):
             reference's detectors do without.
         train_splits: the splits that are trained on; several, to train on all that is labelled
             as for a test server (a validation on one of them is then optimistic).
+        objects_only: train on images with objects only, as the reference's detectors do; images
+            without teach what is none.
         view_area: share of an image's area that a view shows, drawn from this range, at ratios of
             3/4…4/3, in place of resize_range.
         largest_class: crops of semantic maps are drawn anew while one class fills this share.
@@ -278,6 +280,7 @@ class FineTune(Training):
     val_share: float = 0.2
     global_rel_pos: bool = True
     train_splits: tuple[Literal["train", "val", "test"], ...] = ("train",)
+    objects_only: bool = False
     view_area: tuple[float, float] | None = None
     largest_class: float = 1.0
     turn_share: float = 0.0
@@ -322,6 +325,8 @@ class FineTune(Training):
             )
         if self.turn_share and self.task in ("instance", "horizontal"):
             raise ValueError(f"turn_share: the upright boxes of {self.task!r} cannot be turned")
+        if self.objects_only and self.task not in ("instance", "rotated", "horizontal"):
+            raise ValueError(f"objects_only: {self.task!r} is learned without objects")
         if self.probe:
             self._check_probe()
         if self.lora_rank < 0 or (self.lora_rank and (self.freeze_encoder or self.probe)):

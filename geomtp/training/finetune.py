@@ -24,6 +24,7 @@ from geomtp.training.finetune_data import (
     labelled_parts,
     open_fine_tune_store,
     train_share,
+    with_objects,
 )
 from geomtp.training.light import in_one_light, matches_light
 from geomtp.training.module import MultiTaskTraining
@@ -65,8 +66,9 @@ def finetune(config: FineTune, say: Say = print) -> RunResult:
 
 
 def _data(config: FineTune, store: LabelStore, say: Say) -> RunData:
+    labelled = labelled_parts(store, config.train_splits, config.task)
     training = train_share(
-        labelled_parts(store, config.train_splits, config.task),
+        with_objects(labelled, config.task) if config.objects_only else labelled,
         fraction=config.train_fraction,
         limit=config.train_limit,
         seed=config.seed,

@@ -15,8 +15,8 @@ from pyproj import CRS
 from geomtp.inference.scene_objects import SceneObjects
 from geomtp.inference.vector_files import FORMATS, write_layers, write_objects
 from geomtp.inference.vector_layers import MapShapes, objects_frame, objects_layer
-from geomtp.labels.geopackage import read_geopackage
-from geomtp.labels.reports import ReadNotes
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.geopackage import read_geopackage
 from geomtp.rasters import Georeference, write_raster
 from geomtp.types import ClassMap
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from geomtp.data.sources.picture_files import write_picture
 from geomtp.data.sources.source import Source
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore, write_store
-from geomtp.labels.store_format import StoreInfo
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.store.format import StoreInfo
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore, write_store
 from geomtp.rasters import write_raster
 from geomtp.types import IGNORE, ClassMap
 

@@ -10,8 +10,8 @@ from geomtp.data.sources.oam_buildings import parent_tile
 from geomtp.labels import change_map, semantic_map
 from geomtp.rasters import read_window, tile_georeference, write_raster
 from tests.labels.layouts import image, text
-from tests.labels.test_geojson import collection, feature, square
-from tests.labels.test_xml_files import annotation, voc_object
+from tests.labels.readers.test_geojson import collection, feature, square
+from tests.labels.readers.test_xml_files import annotation, voc_object
 
 
 @pytest.mark.parametrize("name", SOURCES)

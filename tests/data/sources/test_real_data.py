@@ -8,7 +8,7 @@ import pytest
 from geomtp.data.sources import SOURCES
 from geomtp.data.sources.oam_buildings import parent_tile
 from geomtp.labels import ImageLabels, PolygonSegmenter, change_map, semantic_map
-from geomtp.labels.geojson import read_geojson
+from geomtp.labels.readers.geojson import read_geojson
 from geomtp.rasters import Georeference, georeference, raster_info, read_window
 from tests.labels.layouts import notes
 
