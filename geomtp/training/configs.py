@@ -88,6 +88,7 @@ class Training(RunSettings):
         std: per channel, what the images are divided by; by default each source's own.
         drop_path: probability of skipping a branch of the last block; linear over the blocks.
         semantic_channels: width of the semantic decoder.
+        change_channels: widths of the four blocks of the change decoder, the coarsest first.
         detector_channels: width of the feature pyramids of the two detectors.
         fc_channels: width of the fully connected layers of the two detectors.
         proposals: proposals of an image, per level and in all; by default as the reference.
@@ -130,6 +131,7 @@ class Training(RunSettings):
     std: tuple[float, ...] | None = None
     drop_path: float = 0.1
     semantic_channels: int = 256
+    change_channels: tuple[int, ...] = (512, 256, 128, 64)
     detector_channels: int = 256
     fc_channels: int = 1024
     proposals: int | None = None
@@ -258,6 +260,9 @@ class FineTune(Training):
         rand_augment: change 8-bit pictures by two of the ways of RandAugment (for scene).
         erase_share: share of 8-bit pictures in which a rectangle becomes noise (for scene).
         exchange_dates: whether half of the pairs are seen in the other order.
+        match_light: whether values of the second date are brought to the mean and standard
+            deviation of the first, as measured on the training pairs (for change); by default
+            unless dates are exchanged.
         train_fraction: share of the training images that is used; smaller shares lie within larger.
         train_limit: most training images that are used.
         probe: train nothing; score nearest neighbours and the best linear layer on the features of
@@ -284,6 +289,7 @@ class FineTune(Training):
     rand_augment: bool = False
     erase_share: float = 0.0
     exchange_dates: bool = False
+    match_light: bool | None = None
     train_fraction: float = 1.0
     train_limit: int | None = None
     detector: Literal["faster_rcnn", "retinanet"] = "faster_rcnn"
@@ -312,6 +318,11 @@ class FineTune(Training):
             raise ValueError("rand_augment and erase_share move pixels without labels: for scene")
         if not 0 <= self.erase_share <= 1:
             raise ValueError(f"erase_share must lie in 0…1, found {self.erase_share}")
+        if self.match_light and (self.exchange_dates or self.task != "change"):
+            raise ValueError(
+                "match_light tells the second date from the first: for change, without "
+                "exchange_dates"
+            )
         if self.turn_share and self.task in ("instance", "horizontal"):
             raise ValueError(f"turn_share: the upright boxes of {self.task!r} cannot be turned")
         if self.objects_only and self.task not in ("instance", "rotated", "horizontal"):

@@ -44,6 +44,7 @@ def model_config_of(
             for name, store in stores.items()
         },
         semantic_channels=config.semantic_channels,
+        change_channels=config.change_channels,
         detector_channels=config.detector_channels,
         fc_channels=config.fc_channels,
         proposals=config.proposals,
