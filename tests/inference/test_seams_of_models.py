@@ -93,8 +93,8 @@ def changes(found):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("encoder", "most"), [("resnet10t", 0.03), ("vit_t_rvsa", 0.02)])
-def test_maps_of_our_models_have_no_seams(tmp_path, encoder, most):
+@pytest.mark.parametrize("encoder", ["resnet10t", "vit_t_rvsa"])
+def test_maps_of_our_models_have_no_seams(tmp_path, encoder):
     pixels, classes = scene(0)
     model = trained(encoder, steps=60)
     with torch.no_grad():
@@ -103,12 +103,8 @@ def test_maps_of_our_models_have_no_seams(tmp_path, encoder, most):
     found, borders = windowed(model, pixels, 0.25, tmp_path / "overlap")
     assert borders == [112, 208, 304, 400]
     differ = found != whole
-    figures = differ.mean(), more_at_borders(differ, borders)
-    ratio = more_at_borders(changes(found), borders) / more_at_borders(changes(whole), borders)
+    assert differ.mean() < 0.03
+    assert more_at_borders(differ, borders) < 1.5
+    assert more_at_borders(changes(found), borders) < 1.1 * more_at_borders(changes(whole), borders)
     cut, its_borders = windowed(model, pixels, 0.0, tmp_path / "none")
-    seams = more_at_borders(cut != whole, its_borders)
-    print(encoder, figures, ratio, "without overlap", (cut != whole).mean(), seams)
-    assert figures[0] < most
-    assert figures[1] < 1.5
-    assert ratio < 1.1
-    assert seams > 3  # so the measure sees them
+    assert more_at_borders(cut != whole, its_borders) > 3  # so the measure sees seams
