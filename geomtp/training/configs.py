@@ -253,6 +253,8 @@ class FineTune(Training):
             boxes).
         turn_degrees: the largest angle.
         square_classes: views with objects of these are turned by right angles only.
+        cut_rboxes: what becomes of a rotated box that a training view cuts: it stays whole, as in
+            the reference, or becomes the upright box round what is seen of it.
         rand_augment: change 8-bit pictures by two of the ways of RandAugment (for scene).
         erase_share: share of 8-bit pictures in which a rectangle becomes noise (for scene).
         exchange_dates: whether half of the pairs are seen in the other order.
@@ -261,8 +263,9 @@ class FineTune(Training):
         probe: train nothing; score nearest neighbours and the best linear layer on the features of
             the encoder as it is (for scene).
         neighbours: how many vote in a probe.
-        lora_rank: train corrections of this rank to the linear layers of the encoder, and none of
-            its own weights (needs peft); 0 trains them all. Written models are as any other.
+        lora_rank: train corrections of this rank to the linear layers of the encoder (where it has
+            none, to its convolutions of one pixel), and none of its own weights (needs peft); 0
+            trains them all. Written models are as any other.
         reuse_decoder: take the decoder of --weights too, which must be a whole model of ours; a
             detector takes that of another task where the file holds none of its own.
     """
@@ -278,6 +281,7 @@ class FineTune(Training):
     turn_share: float = 0.0
     turn_degrees: float = 180.0
     square_classes: tuple[str, ...] = ()
+    cut_rboxes: CutRboxes = "whole"
     rand_augment: bool = False
     erase_share: float = 0.0
     exchange_dates: bool = False
