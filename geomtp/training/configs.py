@@ -100,7 +100,8 @@ class Training(RunSettings):
         resize_range: zoom of the training views is drawn from this range.
         resize_relative_to: whether zoom 1 fits the image into the view ("crop") or keeps its
             pixels ("image").
-        photometric: whether brightness, contrast, saturation and hue vary.
+        photometric: whether brightness, contrast, saturation and hue vary; by default in all tasks
+            but scene, where colour tells a good deal.
         flip_vertically: whether views are mirrored top to bottom, too, not only left to right.
         evaluation_size: side that images are fitted into for validation; by default their own size.
         steps: optimiser steps.
@@ -139,7 +140,7 @@ class Training(RunSettings):
     batch_size: int = 3
     resize_range: tuple[float, float] = (0.5, 2.0)
     resize_relative_to: Literal["crop", "image"] = "crop"
-    photometric: bool = True
+    photometric: bool | None = None
     flip_vertically: bool = True
     evaluation_size: int | None = None
     steps: int = 80_000
@@ -175,6 +176,11 @@ class Training(RunSettings):
             raise ValueError(f"drops_at must be rising steps above 0, found {self.drops_at}")
         if unknown := {name.split("/")[0] for name in self.loss_weights} - set(ALL_TASKS):
             raise ValueError(f"loss_weights name tasks; {', '.join(sorted(unknown))} is none")
+
+    @property
+    def colours_vary(self) -> bool:
+        """What ``photometric`` says, or what is meant where it says nothing."""
+        return self.photometric is not False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,6 +330,11 @@ class FineTune(Training):
             )
         if self.reuse_decoder and not self.weights:
             raise ValueError("reuse_decoder takes the decoder from --weights, which names no file")
+
+    @property
+    def colours_vary(self) -> bool:
+        """What ``photometric`` says, or what is meant where it says nothing."""
+        return self.task != "scene" if self.photometric is None else self.photometric
 
     def _check_probe(self) -> None:
         if self.task != "scene":
