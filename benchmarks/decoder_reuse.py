@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from geomtp.data.sources import SOURCES
 from geomtp.labels.store_format import INFO_NAME
+
+from geomtp.data.sources import SOURCES
 from geomtp.training.configs import FineTune
 from geomtp.training.finetune import finetune
 from geomtp.training.run_folder import RunFolder
