@@ -71,7 +71,7 @@ def fine_tuning(demo: Demo) -> Chapter:
         heads=("start", "encoder", "semantic mIoU"),
         rows=tuple(rows),
         pictures={
-            f"finetune/mtp/pictures/{_NAME}.png": "After multi-task pretraining: truth above "
+            f"finetune/from_mtp/pictures/{_NAME}.png": "After multi-task pretraining: truth above "
             "prediction, held-out images"
         },
     )
@@ -79,7 +79,7 @@ def fine_tuning(demo: Demo) -> Chapter:
 
 def fine_tuned(demo: Demo) -> Path:
     """The model that multi-task pretraining and fine-tuning gave."""
-    return RunFolder(demo.folder("finetune") / "mtp").model
+    return RunFolder(demo.folder("finetune") / "from_mtp").model
 
 
 def starts(demo: Demo) -> list[Start]:
@@ -93,14 +93,14 @@ def starts(demo: Demo) -> list[Start]:
     reused = ("--weights", model, "--reuse_decoder", "true")
     before = "ImageNet, then " if mtp.weights else ""
     found = [
-        Start("nothing", "nothing", cnn),
-        Start("mtp", f"{before}MTP (stage 3)", (*cnn, *held, *reused)),
-        Start("vit_nothing", "nothing", vit),
-        Start("vit_mae", "MAE (stage 2)", (*vit, "--weights", str(mae.encoder))),
+        Start("from_nothing", "nothing", cnn),
+        Start("from_mtp", f"{before}MTP (stage 3)", (*cnn, *held, *reused)),
+        Start("vit_from_nothing", "nothing", vit),
+        Start("vit_from_mae", "MAE (stage 2)", (*vit, "--weights", str(mae.encoder))),
     ]
     if mtp.weights:
         given = (*cnn, *held, "--weights", mtp.weights)
-        found.insert(1, Start("imagenet", "ImageNet", given))
+        found.insert(1, Start("from_imagenet", "ImageNet", given))
     return [start for start in found if start.name in demo.size.starts]
 
 

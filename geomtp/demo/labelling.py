@@ -14,13 +14,10 @@ from PIL import Image
 from geomtp.demo.chapters import Chapter
 from geomtp.demo.stages import SOURCES, Demo
 from geomtp.geometry import decode_rle
-from geomtp.labels import ImageLabels, LabelStore
-from geomtp.labels.engine.engine import generate
-from geomtp.labels.engine.generate_config import GenerateLabels
+from geomtp.labels import GenerateLabels, ImageLabels, LabelStore, generate, write_store
 from geomtp.labels.exports.dota import export_dota
 from geomtp.labels.report.pictures import picture_of
 from geomtp.labels.store.format import INFO_NAME
-from geomtp.labels.store.label_store import write_store
 from geomtp.training.pictures import contact_sheet, save_picture
 
 _SHEET = "labels/masks.png"

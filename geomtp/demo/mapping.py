@@ -101,7 +101,7 @@ def _predicted(demo: Demo, config: Predict) -> dict[str, Any]:
 
 def page_words(out: Path) -> list[str]:
     """The words of ``geomtp serve`` that offer models and scene of the demo in ``out``."""
-    models = (RunFolder(out / run).model for run in ("finetune/mtp", "mtp"))
+    models = (RunFolder(out / run).model for run in ("finetune/from_mtp", "mtp"))
     return [*map(str, models), "--images", str(out / "map")]
 
 

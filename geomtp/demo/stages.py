@@ -46,11 +46,14 @@ FULL = DemoSize(
     train=120,
     val=32,
     mae=("--steps", "60", "--checkpoint_every", "30"),
-    mtp=("--steps", "180", "--checkpoint_every", "30", "--validation_limit", "24"),
+    mtp=(
+        *("--steps", "180", "--checkpoint_every", "30", "--validation_limit", "24"),
+        *("--pictures", "2"),
+    ),
     finetune=("--steps", "60"),
     own_train=16,
     own_val=16,
-    starts=("nothing", "imagenet", "mtp", "vit_nothing", "vit_mae"),
+    starts=("from_nothing", "from_imagenet", "from_mtp", "vit_from_nothing", "vit_from_mae"),
     scene_hw=(640, 1024),
 )
 
@@ -62,7 +65,7 @@ QUICK = DemoSize(
     finetune=("--steps", "32", "--image_size", "128"),
     own_train=8,
     own_val=4,
-    starts=("nothing", "mtp"),
+    starts=("from_nothing", "from_mtp"),
     scene_hw=(512, 512),
 )
 

@@ -79,8 +79,10 @@ def _with_joined_pieces(found: FoundObjects) -> FoundObjects:
     among = pairs[(pairs[:, 1] < len(pieces)) & ~beaten[pairs].any(axis=1)]
     joined = []
     for group in connected(len(pieces), among):
+        if len(group) == 1:
+            continue
         part = found.chosen(pieces[group])
-        box = _joined_box(part, outlines[group]) if len(group) > 1 else None
+        box = _joined_box(part, outlines[group])
         if box is not None:
             joined.append(_as_found(box, part))
             kept[pieces[group]] = False

@@ -7,9 +7,7 @@ import torch
 
 from geomtp.demo.labelling import compared
 from geomtp.geometry import encode_rle
-from geomtp.labels import ImageLabels
-from geomtp.labels.store.format import StoreInfo
-from geomtp.labels.store.label_store import write_store
+from geomtp.labels import ImageLabels, StoreInfo, write_store
 from geomtp.types import ClassMap
 
 

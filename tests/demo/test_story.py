@@ -60,7 +60,6 @@ def test_the_command_tells_the_whole_story_once(tmp_path, monkeypatch, capsys):
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,/9j/") == 1 + 1 + 4 + 1 + 2  # by stage, in order
     assert page.count("<pre>geomtp ") == 5
-    assert "http-equiv" not in page
     assert 'src="http' not in page
 
     trained = {path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt")}
@@ -73,7 +72,7 @@ def test_the_command_tells_the_whole_story_once(tmp_path, monkeypatch, capsys):
     assert said.count("done before") == 4
     assert Chapter.read(out / "mtp").rows == rows
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt")} == trained
-    models = [str(out / run / "model.safetensors") for run in ("finetune/mtp", "mtp")]
+    models = [str(out / run / "model.safetensors") for run in ("finetune/from_mtp", "mtp")]
     assert opened == [[*models, "--images", str(out / "map")]]
     assert f"geomtp serve {models[0]} {models[1]} --images" in said
 
