@@ -135,7 +135,7 @@ class _Run:
         with work.merging() as alone:
             if not alone or finished():
                 return None
-            result = write_scene(name, work, scenes[0], grid, self.model, config, settings)
+            result = write_scene(name, work, scenes, grid, self.model, config, settings)
         self.say(f"wrote {', '.join(map(str, result.files))}")
         return result
 

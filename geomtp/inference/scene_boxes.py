@@ -79,8 +79,10 @@ def _with_joined_pieces(found: FoundObjects) -> FoundObjects:
     among = pairs[(pairs[:, 1] < len(pieces)) & ~beaten[pairs].any(axis=1)]
     joined = []
     for group in connected(len(pieces), among):
+        if len(group) == 1:
+            continue
         part = found.chosen(pieces[group])
-        box = _joined_box(part, outlines[group]) if len(group) > 1 else None
+        box = _joined_box(part, outlines[group])
         if box is not None:
             joined.append(_as_found(box, part))
             kept[pieces[group]] = False
@@ -148,7 +150,7 @@ def _seen_twice(seen_xyxy: NDArray[np.float64]) -> float:
 
 def _as_found(box: NDArray[np.float64], part: FoundObjects) -> FoundObjects:
     """A joined box in the place of its pieces."""
-    surest = part.chosen(part.scores.argmax()[None])
+    surest = part.chosen(np.array([part.scores.argmax()]))
     yes = np.ones(1, dtype=bool)
     return FoundObjects(box[None], surest.scores, surest.labels, yes, yes, ~yes, surest.seen_xyxy)
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
+from geomtp.decoders.light import Light
 from geomtp.decoders.siamese_unet import CHANNELS
 from geomtp.types import IMAGENET_MEAN, IMAGENET_STD, TASKS, ClassMap
 
@@ -18,13 +21,21 @@ DETECTORS = ("faster_rcnn", "retinanet")
 class SourceConfig:
     """What a model knows of a source: classes, tasks, and how its images are normalised.
 
-    mean and std: per channel, in the units of the image files (0…255 for 8 bits).
+    - mean and std: per channel, in the units of the image files (0…255 for 8 bits), of both dates
+    - light: what brings the second date to the light of the first; None where they have the same
     """
 
     classes: ClassMap
     tasks: tuple[str, ...] = TASKS
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    light: Light | None = None
+
+    def in_light_of_first(self, images_after: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) of the second date in the light of the first."""
+        if self.light is None:
+            return images_after
+        return self.light.applied(images_after, self.mean, self.std)
 
 
 @dataclass(frozen=True)
@@ -79,8 +90,13 @@ class ModelConfig:
                 tasks=tuple(source["tasks"]),
                 mean=tuple(source["mean"]),
                 std=tuple(source["std"]),
+                light=_light(source.get("light")),
             )
             for name, source in values["sources"].items()
         }
         widths = tuple(values.get("change_channels", CHANNELS))
         return ModelConfig(**{**values, "sources": sources, "change_channels": widths})
+
+
+def _light(values: Mapping[str, Any] | None) -> Light | None:
+    return None if values is None else Light(tuple(values["gain"]), tuple(values["offset"]))

@@ -116,7 +116,9 @@ class MultiTaskModel(nn.Module):
             return [images]
         if images_after is None:
             raise ValueError(f"the images of {source} need those of a second date to show change")
-        return [images, images_after]
+        if self.config is None:
+            return [images, images_after]
+        return [images, self.config.sources[source].in_light_of_first(images_after)]
 
     def _span(self, task: str, start: int, batch: Batch) -> tuple[int, int]:
         """The first and the last + 1 of the images of ``batch`` that a decoder looks at."""

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from geomtp.checkpoints import export_official, import_official
-from geomtp.model import DETECTORS, ModelConfig, SourceConfig, build_model, load, save
+from geomtp.decoders.light import Light
+from geomtp.model import (
+    DETECTORS,
+    ModelConfig,
+    MultiTaskModel,
+    SourceConfig,
+    build_model,
+    load,
+    save,
+)
 from geomtp.types import Batch, ClassMap, Targets
 
 LAND = SourceConfig(ClassMap(("field", "forest", "water")), tasks=("scene",))
@@ -86,6 +95,32 @@ def test_change_looks_at_both_dates_of_the_same_place():
     assert not torch.equal(turned[0].semantic_logits, found[0].semantic_logits)
     with pytest.raises(ValueError, match="images of pair need those of a second date"):
         model.predict(batch.images, sizes, "pair")
+
+
+def test_the_second_date_is_seen_in_the_light_of_the_first(tmp_path):
+    """Half as bright and darker by 20 grey levels, it is the same place: nothing changed."""
+    model = small_model().eval()
+    light = Light((2.0,) * 3, (40.0,) * 3)
+    about = dataclasses.replace(PAIR, light=light)
+    sources = {**model.config.sources, "pair": about}
+    lit = MultiTaskModel(
+        model.encoder, dict(model.decoders), dataclasses.replace(model.config, sources=sources)
+    ).eval()
+    batch = batches()["pair"]
+    sizes = batch.image_sizes_hw
+    mean, std = (torch.tensor(part)[:, None, None] for part in (PAIR.mean, PAIR.std))
+    darker = (((batch.images * std + mean) - 40) / 2 - mean) / std
+    same = model.predict(batch.images, sizes, "pair", images_after=batch.images)
+    found = lit.predict(batch.images, sizes, "pair", images_after=darker)
+    for first, second in zip(same, found, strict=True):
+        torch.testing.assert_close(first.change_logits, second.change_logits, rtol=1e-3, atol=1e-5)
+    unlit = model.predict(batch.images, sizes, "pair", images_after=darker)
+    assert (unlit[0].change_logits - same[0].change_logits).abs().max() > 5e-4
+    losses = lit.loss({"pair": dataclasses.replace(batch, images_after=darker)})
+    equal = model.loss({"pair": dataclasses.replace(batch, images_after=batch.images)})
+    torch.testing.assert_close(losses["change/pixel/pair"], equal["change/pixel/pair"])
+    save(lit, tmp_path / "m.safetensors")
+    assert load(tmp_path / "m.safetensors").config.sources["pair"].light == light
 
 
 def test_it_is_saved_and_read_again(tmp_path):
