@@ -1,6 +1,7 @@
 """A step of Oriented R-CNN beside torchvision's Faster R-CNN: what rotation costs.
 
     OMP_NUM_THREADS=1 python -m benchmarks.detector_steps [--sizes 512 800] [--repeats 3]
+    python -m benchmarks.detector_steps --sizes 512 --repeats 0 --steps train --beside oriented_det
 
 Both look at the same image with the same objects of 15 classes through a ResNet-50 (timm's; and
 torchvision's own) with a feature pyramid of 256 channels, both with random weights. Both keep 1000
@@ -8,6 +9,10 @@ proposals of a level and of an image, suppress them at 0.8, train on 512 regions
 up to 2000 detections from a score of 0.05 on. To have as much to do as trained ones, and the same
 number of boxes, batch norms know the statistics of the image, proposals are anchors as they are,
 and the classifiers are louder and never say background: each region becomes an object or two.
+
+``--beside oriented_det`` takes another Oriented R-CNN in plain torch, that of the package of this
+name (``pip install --no-deps oriented-det``), as its own settings have it but for the numbers of
+proposals, its batch norms frozen.
 
 Each model lives in a process of its own, and the two take turns step by step. Times are processor
 time; the peak is the highest resident size of the process, everything included.
@@ -22,7 +27,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +40,7 @@ from geomtp.model import ModelConfig, SourceConfig, build_model
 from geomtp.types import Batch, ClassMap, Targets
 
 CLASSES, PROPOSALS, OBJECTS, LOUDER = 15, 1000, 30, 100.0
-KINDS = ("ours", "torchvision")
+OTHERS = ("torchvision", "oriented_det")
 
 
 @dataclass(frozen=True)
@@ -131,12 +136,38 @@ def torchvision(size_px: int) -> Contender:
     )
 
 
+def oriented_det(size_px: int) -> Contender:
+    from oriented_det.models import OrientedRCNN
+
+    image, rboxes, labels = draw(size_px)
+    model = OrientedRCNN(
+        CLASSES,
+        anchor_scales=[8],
+        anchor_ratios=[0.5, 1.0, 2.0],
+        target_stds=(0.1, 0.1, 0.2, 0.2, 0.1),
+        use_hbb_for_matching=True,
+        rpn_pre_nms_top_n=PROPOSALS,
+        rpn_post_nms_top_n=PROPOSALS,
+        rpn_nms_threshold=0.8,
+        max_detections_per_image=2000,
+        final_nms_iou_threshold=0.1,
+    )
+    targets = [{"rboxes": rboxes, "labels": labels + 1}]
+    return Contender(
+        model,
+        model.roi_head,
+        predict=lambda: len(model([image[0]])[0]["rboxes"]),
+        loss=lambda: sum(v for k, v in model([image[0]], targets).items() if k.startswith("loss")),
+    )
+
+
 def serve(kind: str, size_px: int) -> None:
     """Do the steps that are asked for by a line each, and answer with what they took."""
     torch.manual_seed(0)
-    contender = {"ours": ours, "torchvision": torchvision}[kind](size_px)
+    makers = {"ours": ours, "torchvision": torchvision, "oriented_det": oriented_det}
+    contender = makers[kind](size_px)
     model, regions = contender.model, [0]
-    contender.box_head.register_forward_hook(lambda *of: regions.append(len(of[2])))
+    contender.box_head.register_forward_hook(lambda *of: regions.append(len(of[1][0])))
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
     for line in sys.stdin:
         training = line.strip() == "train"
@@ -159,26 +190,28 @@ def serve(kind: str, size_px: int) -> None:
         print(json.dumps(answer), flush=True)
 
 
-def compare(size_px: int, repeats: int) -> None:
+def compare(size_px: int, steps: Sequence[str], repeats: int, other: str) -> None:
     words = [sys.executable, "-m", "benchmarks.detector_steps", "--sizes", str(size_px)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = {kind: subprocess.Popen([*words, "--serve", kind], **pipes) for kind in KINDS}
-    for step in ("predict", "train"):  # the peak of predicting is read before the other is higher
-        seen: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+    kinds = ("ours", other)
+    processes = {kind: subprocess.Popen([*words, "--serve", kind], **pipes) for kind in kinds}
+    for step in steps:  # the peak of predicting is read before the other is higher
+        seen: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
         for _ in range(repeats + 1):  # the first warms up
             for kind, process in processes.items():
                 process.stdin.write(f"{step}\n")
                 process.stdin.flush()
                 seen[kind].append(json.loads(process.stdout.readline()))
-        cpu = {kind: statistics.median(row["cpu_s"] for row in seen[kind][1:]) for kind in KINDS}
-        peak = {kind: seen[kind][-1]["peak_gb"] for kind in KINDS}
+        timed = {kind: [row["cpu_s"] for row in seen[kind][bool(repeats) :]] for kind in kinds}
+        cpu = {kind: statistics.median(timed[kind]) for kind in kinds}
+        peak = {kind: seen[kind][-1]["peak_gb"] for kind in kinds}
         print(
             f"{size_px} px, {step:8}"
-            + "".join(f"  {kind} {cpu[kind]:.2f} s {peak[kind]:.2f} GB," for kind in KINDS)
-            + f"  ratio {cpu['ours'] / cpu['torchvision']:.2f} of time, "
-            f"{peak['ours'] / peak['torchvision']:.2f} of memory"
+            + "".join(f"  {kind} {cpu[kind]:.2f} s {peak[kind]:.2f} GB," for kind in kinds)
+            + f"  ratio {cpu['ours'] / cpu[other]:.2f} of time, "
+            f"{peak['ours'] / peak[other]:.2f} of memory"
             + "".join(
-                f"  {name} {seen['ours'][-1][name]}, {seen['torchvision'][-1][name]}"
+                f"  {name} {seen['ours'][-1][name]}, {seen[other][-1][name]}"
                 for name in ("regions", "detections")
             ),
             flush=True,
@@ -191,8 +224,14 @@ def compare(size_px: int, repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 800])
-    parser.add_argument("--repeats", type=int, default=3, help="timed steps after one warm-up")
-    parser.add_argument("--serve", choices=KINDS, help="(for the processes of the benchmark)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="timed steps after one warm-up; 0: it alone"
+    )
+    parser.add_argument("--steps", nargs="+", default=["predict", "train"], metavar="STEP")
+    parser.add_argument("--beside", choices=OTHERS, default="torchvision")
+    parser.add_argument(
+        "--serve", choices=("ours", *OTHERS), help="(for the processes of the benchmark)"
+    )
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve, arguments.sizes[0])
@@ -201,7 +240,7 @@ def main() -> None:
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.repeats} steps"
     )
     for size_px in arguments.sizes:
-        compare(size_px, arguments.repeats)
+        compare(size_px, arguments.steps, arguments.repeats, arguments.beside)
 
 
 if __name__ == "__main__":

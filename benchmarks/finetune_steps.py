@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python -m benchmarks.finetune_steps [scene semantic …] [--batch 1] [--steps 1]
 
 Model and size are the recipe's (``geomtp recipes``), the batch is not: a machine without GPU takes
-one or two images. A step is forward, backward and AdamW, after one warm-up, on drawn images with
-ten objects each, in a process of its own, whose highest resident size is the peak.
+one or two images; ``--checkpointing`` overrides the recipe's. A step is forward, backward and
+AdamW, after one warm-up, on drawn images with ten objects each, in a process of its own, whose
+highest resident size is the peak.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -64,10 +66,14 @@ def _drawn_targets(task: str, side: int, classes: int, generator: torch.Generato
     return Targets(boxes=enclosing_boxes(rboxes).clamp(0, side), box_labels=labels)
 
 
-def measure(task: str, encoder: str, images: int, steps: int) -> dict[str, Any]:
+def measure(
+    task: str, encoder: str, images: int, steps: int, checkpointing: bool | None
+) -> dict[str, Any]:
     torch.manual_seed(0)
     recipe = RECIPES[task]
-    values = {"encoder": encoder, "data": Path("none")}
+    values: dict[str, Any] = {"encoder": encoder, "data": Path("none")}
+    if checkpointing is not None:
+        values["activation_checkpointing"] = checkpointing
     config = fill_values(FineTune, values, recipe, "the benchmark")
     source = PUBLIC[recipe]
     mean = (0.0,) * (config.in_channels or 3)
@@ -76,6 +82,10 @@ def measure(task: str, encoder: str, images: int, steps: int) -> dict[str, Any]:
     (name,) = model.config.sources
     batch = drawn_batch(config, images, len(mean), len(source.classes), name)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+    for parameter in model.parameters():  # AdamW's state belongs to the peak of the first step, too
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
     cpu_s = []
     for _ in range(steps + 1):
         began = time.process_time()
@@ -89,7 +99,7 @@ def measure(task: str, encoder: str, images: int, steps: int) -> dict[str, Any]:
         "size_px": config.image_size,
         "images": images,
         "checkpointing": config.activation_checkpointing,
-        "cpu_s": sorted(cpu_s[1:])[steps // 2],
+        "cpu_s": statistics.median(cpu_s[bool(steps) :]),
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "weights_gradients_adam_gb": 16 * sum(p.numel() for p in model.parameters()) / 2**30,
     }
@@ -100,15 +110,26 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", help=", ".join(RECIPES))
     parser.add_argument("--encoder", default="vit_b_rvsa")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=1, help="timed steps after one warm-up")
+    parser.add_argument(
+        "--steps", type=int, default=1, help="timed steps after one warm-up; 0: it alone"
+    )
+    parser.add_argument(
+        "--checkpointing",
+        choices=("true", "false"),
+        help="recompute activations instead of keeping them; by default as the recipe says",
+    )
     parser.add_argument("--here", action="store_true", help="(for the processes of the benchmark)")
     arguments = parser.parse_args()
     if arguments.here:
         (task,) = arguments.tasks
-        print(json.dumps(measure(task, arguments.encoder, arguments.batch, arguments.steps)))
+        asked = arguments.checkpointing and arguments.checkpointing == "true"
+        row = measure(task, arguments.encoder, arguments.batch, arguments.steps, asked)
+        print(json.dumps(row))
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.encoder}")
     rest = ["--encoder", arguments.encoder, "--batch", arguments.batch, "--steps", arguments.steps]
+    if arguments.checkpointing:
+        rest += ["--checkpointing", arguments.checkpointing]
     for task in arguments.tasks or RECIPES:
         words = [sys.executable, "-m", "benchmarks.finetune_steps", task, *rest, "--here"]
         done = subprocess.run([*map(str, words)], check=True, stdout=subprocess.PIPE, text=True)

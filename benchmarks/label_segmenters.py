@@ -27,12 +27,12 @@ import numpy as np
 
 from geomtp.geometry import decode_rle_crop
 from geomtp.labels import AnnotatedObject, Annotations, ObjectMask, PolygonSegmenter, ReadNotes
-from geomtp.labels.box_masks import inner_window
-from geomtp.labels.create_segmenter import create_segmenter
-from geomtp.labels.geojson import read_geojson
-from geomtp.labels.quality import check_masks
-from geomtp.labels.run_lengths import rle_area, rle_box
-from geomtp.labels.segmenters import Segmenter
+from geomtp.labels.masks.box_masks import inner_window
+from geomtp.labels.masks.quality import check_masks
+from geomtp.labels.masks.run_lengths import rle_area, rle_box
+from geomtp.labels.readers.geojson import read_geojson
+from geomtp.labels.segmenters.by_name import create_segmenter
+from geomtp.labels.segmenters.segmenter import Segmenter
 from geomtp.labels.shapes import rotated_boxes
 
 FOLDERS = ("uganda_z19_20", "uganda_z21")

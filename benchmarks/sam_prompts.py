@@ -23,8 +23,8 @@ import torch
 from PIL import Image
 
 from geomtp.labels import AnnotatedObject, Annotations
-from geomtp.labels.sam import SamSegmenter
-from geomtp.labels.sam_models import SamModels, load_sam
+from geomtp.labels.segmenters.sam import SamSegmenter
+from geomtp.labels.segmenters.sam_models import SamModels, load_sam
 
 
 def random_model(device: str) -> SamModels:

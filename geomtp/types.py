@@ -34,6 +34,11 @@ MAP_TASKS = ("semantic", "change")
 OBJECT_TASKS = ("rotated", "horizontal", "instance")
 """Tasks whose results are single objects."""
 
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+"""Red, green and blue of ImageNet, 0…255: by them images are normalised where nothing is said."""
+
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
 SizeHW = tuple[int, int]
 """Height and width in pixels."""
 

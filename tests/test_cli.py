@@ -15,14 +15,14 @@ from geomtp.cli import main
 from geomtp.commands.labels import EXPORT_FORMATS, LABEL_FORMATS, LABEL_SEGMENTERS
 from geomtp.encoders.presets import create_encoder
 from geomtp.labels import READERS, LabelStore
-from geomtp.labels.create_segmenter import SEGMENTER_NAMES
-from geomtp.labels.exports import EXPORTS
+from geomtp.labels.exports.by_name import EXPORTS
+from geomtp.labels.segmenters.by_name import SEGMENTER_NAMES
 from geomtp.training.run_folder import RunFolder
 from tests.labels.scenes import draw_scenes
 from tests.training.runs import draw_data
 
 SMALL = [
-    "--encoder", "resnet10t", "--image-size", "64", "--semantic-channels", "8",
+    "--encoder", "test_resnet", "--image-size", "64", "--semantic-channels", "8",
     "--detector-channels", "8", "--fc-channels", "16", "--proposals", "50", "--rois", "32",
     "--batch-size", "2", "--workers", "0", "--pictures", "1", "--accelerator", "cpu",
 ]  # fmt: skip

@@ -39,6 +39,10 @@ def data(words: Sequence[str]) -> int:
         "--rates", type=numbers, metavar="R,R", help="rescaling factors for which tiles are cut"
     )
     preparing.add_argument(
+        "--empty-tiles", choices=("none", "val", "all"),
+        help="of which labelled images tiles without objects are kept (default: val)",
+    )  # fmt: skip
+    preparing.add_argument(
         "--skip-bad", action="store_true", help="leave out images that cannot be read"
     )
     preparing.add_argument(

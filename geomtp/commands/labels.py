@@ -23,8 +23,8 @@ def labels(words: Sequence[str]) -> int:
 
     for name in ("images", "annotations", "out", "weights", "class_map"):
         settings[name] = settings[name] and Path(settings[name])
-    from geomtp.labels.engine import generate
-    from geomtp.labels.generate_config import GenerateLabels
+    from geomtp.labels.engine.engine import generate
+    from geomtp.labels.engine.generate_config import GenerateLabels
 
     config = GenerateLabels(**settings)
     result = generate(config)
@@ -173,7 +173,7 @@ def labels_export(words: Sequence[str]) -> int:
     parser.add_argument("--out", required=True, help="new or empty folder to write into")
     parser.add_argument("--split", choices=("train", "val", "test"), help="only this split")
     chosen = parser.parse_args(words)
-    from geomtp.labels.exports import export_store
+    from geomtp.labels.exports.by_name import export_store
 
     print(export_store(chosen.store, chosen.form, chosen.out, split=chosen.split))
     return 0
@@ -189,8 +189,8 @@ def labels_report(words: Sequence[str]) -> int:
     parser.add_argument("store", metavar="STORE", help="folder of the store")
     parser.add_argument("--out", help="folder for report.html and report.json (the store's)")
     chosen = parser.parse_args(words)
-    from geomtp.labels.report_page import write_report
-    from geomtp.labels.store import LabelStore
+    from geomtp.labels.report.page import write_report
+    from geomtp.labels.store.label_store import LabelStore
 
     print(write_report(LabelStore.open(chosen.store), chosen.out or chosen.store))
     return 0

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from geomtp.commands.status import INTERRUPTED
+from geomtp.commands.verbs import Verb, call_verb
 
 
 def pretrain(words: Sequence[str]) -> int:
     """Pretraining: `mae`, masked autoencoding of images without labels; `mtp`, multi-task."""
-    parser = argparse.ArgumentParser(
-        prog="geomtp pretrain",
-        description=pretrain.__doc__,
-        epilog="example: geomtp pretrain mtp --config real_small --data DATA --out runs/first",
-    )
-    parser.add_argument("stage", choices=PRETRAIN_VERBS)
-    if not words or words[0] not in PRETRAIN_VERBS:
-        parser.parse_args(list(words))
-    return PRETRAIN_VERBS[words[0]](words[1:])
+    example = "example: geomtp pretrain mtp --config real_small --data DATA --out runs/first"
+    return call_verb(words, "geomtp pretrain", PRETRAIN_VERBS, pretrain.__doc__, example)
 
 
 def pretrain_mae(words: Sequence[str]) -> int:
@@ -55,7 +48,7 @@ def pretrain_mtp(words: Sequence[str]) -> int:
     return INTERRUPTED if result.stopped else 0
 
 
-PRETRAIN_VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+PRETRAIN_VERBS: dict[str, Verb] = {
     "mae": pretrain_mae,
     "mtp": pretrain_mtp,
 }

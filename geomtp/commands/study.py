@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from geomtp.commands.status import INTERRUPTED
+from geomtp.commands.verbs import Verb, call_verb
 
 
 def study(words: Sequence[str]) -> int:
     """Studies of many runs: `stages`, does staged pretraining pay?"""
-    parser = argparse.ArgumentParser(
-        prog="geomtp study",
-        description=study.__doc__,
-        epilog="example: geomtp study stages --config study_small --data DATA --out studies/small",
-    )
-    parser.add_argument("study", choices=STUDY_VERBS)
-    if not words or words[0] not in STUDY_VERBS:
-        parser.parse_args(list(words))
-    return STUDY_VERBS[words[0]](words[1:])
+    example = "example: geomtp study stages --config study_small --data DATA --out studies/small"
+    return call_verb(words, "geomtp study", STUDY_VERBS, study.__doc__, example)
 
 
 def study_stages(words: Sequence[str]) -> int:
@@ -41,4 +34,4 @@ def study_stages(words: Sequence[str]) -> int:
     return INTERRUPTED if result.stopped else 0
 
 
-STUDY_VERBS: dict[str, Callable[[Sequence[str]], int]] = {"stages": study_stages}
+STUDY_VERBS: dict[str, Verb] = {"stages": study_stages}

@@ -20,8 +20,8 @@ import numpy as np
 
 from geomtp.checkpoints import replacing
 from geomtp.labels import LabelStore
-from geomtp.labels.image_files import IMAGE_SUFFIXES
-from geomtp.labels.store_format import INFO_NAME
+from geomtp.labels.readers.image_files import IMAGE_SUFFIXES
+from geomtp.labels.store.format import INFO_NAME
 
 INDEX_NAME = "index.json"
 LIST_SUFFIXES = (".txt", ".lst", ".list")

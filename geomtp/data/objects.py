@@ -12,7 +12,7 @@ from torch import Tensor
 from geomtp.data import filtering
 from geomtp.data.views import ViewParameters, mask_views
 from geomtp.labels import ImageLabels
-from geomtp.labels.run_lengths import rle_box
+from geomtp.labels.masks.run_lengths import rle_box
 from geomtp.types import BOX_TASKS, Targets
 
 

@@ -72,17 +72,22 @@ def distort(image: Bytes, parameters: PhotometricParameters) -> Bytes:
 
 
 def distort_values(
-    image: NDArray[Any], parameters: PhotometricParameters, grey_level: NDArray[np.float32]
+    image: NDArray[Any],
+    parameters: PhotometricParameters,
+    grey_level: NDArray[np.float32],
+    mean: NDArray[np.float32],
 ) -> Floats:
-    """Brightness and contrast of an image whose values are not bytes: (C, H, W) float32.
+    """Brightness and contrast of an image that is no photograph of bytes: (C, H, W) float32.
 
-    ``grey_level`` (C,) is what one of 255 grey levels is in units of each channel. Nothing is
-    clipped, saturation and hue stay as they are.
+    ``grey_level`` (C,) is what one of 255 grey levels is in units of each channel; contrast changes
+    about ``mean`` (C,), for values may lie in a narrow range far from 0. Nothing is clipped,
+    saturation and hue stay as they are.
     """
     p = parameters
     factor = 1.0 if p.contrast is None else p.contrast
     added = np.float32(p.brightness or 0.0) * grey_level[:, None, None]
-    return ((image + added) * np.float32(factor)).astype(np.float32)
+    middle = mean[:, None, None]
+    return ((image + added - middle) * np.float32(factor) + middle).astype(np.float32)
 
 
 def distort_reference(image: Floats, parameters: PhotometricParameters) -> Floats:

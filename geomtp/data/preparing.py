@@ -10,9 +10,9 @@ from pathlib import Path
 from geomtp.data.downloading import DOWNLOADS, download
 from geomtp.data.folders import describe
 from geomtp.data.sources import PUBLIC, PublicSource
-from geomtp.data.sources.tiled import TiledSource
-from geomtp.labels.reports import DAMAGED
-from geomtp.labels.store_format import INFO_NAME, read_json
+from geomtp.data.sources.tiled import EmptyTiles, TiledSource
+from geomtp.labels.read_notes import DAMAGED
+from geomtp.labels.store.format import INFO_NAME, read_json
 
 
 def prepare(
@@ -23,6 +23,7 @@ def prepare(
     size_px: int | None = None,
     gap_px: int | None = None,
     rates: tuple[float, ...] | None = None,
+    empty_tiles: EmptyTiles | None = None,
     skip_bad: bool = False,
     strict: bool = False,
     progress: bool = False,
@@ -32,7 +33,8 @@ def prepare(
 
     Images that have to be cut or drawn are written beside the store. Called again after an
     interruption it goes on where it stopped. ``size_px``, ``gap_px`` and ``rates`` cut other tiles
-    than the reference (``Tiling``). ``fetch``: download it into ``root`` first, by torchgeo.
+    than the reference (``Tiling``); ``empty_tiles``: those without objects (``TiledSource``).
+    ``fetch``: download it into ``root`` first, by torchgeo.
 
     Raises ValueError or FileNotFoundError in one sentence for an unknown name, another layout,
     settings that do not fit, and images that cannot be read (unless ``skip_bad``: they are left
@@ -41,8 +43,8 @@ def prepare(
     source = dataclasses.replace(_source(name), progress=progress)
     tiles = {"size_px": size_px, "gap_px": gap_px, "rates": rates}
     changes = {field: value for field, value in tiles.items() if value is not None}
-    if changes:
-        source = _tiled_otherwise(source, changes)
+    if changes or empty_tiles:
+        source = _tiled_otherwise(source, changes, empty_tiles)
     _check_folders(name, root, out)
     if fetch:
         root = download(name, root)
@@ -85,14 +87,17 @@ def _source(name: str) -> PublicSource:
     return PUBLIC[name]
 
 
-def _tiled_otherwise(source: PublicSource, changes: Mapping[str, object]) -> TiledSource:
+def _tiled_otherwise(
+    source: PublicSource, changes: Mapping[str, object], empty_tiles: EmptyTiles | None
+) -> TiledSource:
     if not isinstance(source, TiledSource):
         tiled = ", ".join(name for name, other in PUBLIC.items() if isinstance(other, TiledSource))
         raise ValueError(
-            f"{source.name} is not cut into tiles of a size to choose; those that are: {tiled}"
+            f"{source.name} is not cut into tiles that can be chosen; those that are: {tiled}"
         )
     tiling = dataclasses.replace(source.tiling, **changes)  # type: ignore[arg-type]
-    return dataclasses.replace(source, tiling=tiling)
+    empty_tiles = empty_tiles or source.empty_tiles
+    return dataclasses.replace(source, tiling=tiling, empty_tiles=empty_tiles)
 
 
 def _check_folders(name: str, root: Path, out: Path) -> None:

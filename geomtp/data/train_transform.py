@@ -232,9 +232,9 @@ class TrainTransform(Transform):
         info: StoreInfo,
         parameters: PhotometricParameters,
     ) -> NDArray[np.float32]:
-        if dtype != np.uint8:
-            grey_level = np.array(info.std, dtype=np.float32) / np.float32(_STD_OF_BYTES)
-            return distort_values(pixels, parameters, grey_level)
+        if dtype != np.uint8 or len(pixels) not in (1, 3):
+            mean, std = (np.array(part, dtype=np.float32) for part in (info.mean, info.std))
+            return distort_values(pixels, parameters, std / np.float32(_STD_OF_BYTES), mean)
         if self.reference_photometric:
             return distort_reference(pixels, parameters)
         return distort(np.rint(pixels).astype(np.uint8), parameters).astype(np.float32)

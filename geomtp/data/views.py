@@ -20,7 +20,7 @@ from torch import Tensor
 from geomtp.geometry import rotated_boxes
 from geomtp.geometry.rotated_boxes import Direction
 from geomtp.labels import ImageLabels, change_map, semantic_map
-from geomtp.labels.run_lengths import column_runs
+from geomtp.labels.masks.run_lengths import column_runs
 from geomtp.rasters import WindowXYXY, read_size, read_window
 from geomtp.types import SizeHW
 

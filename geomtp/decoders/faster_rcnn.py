@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from geomtp.decoders.detection.assignment import box_overlaps
 from geomtp.decoders.detection.found_boxes import scaled_boxes
-from geomtp.decoders.detection.horizontal_rcnn import PROPOSALS, HorizontalRCNN, horizontal_trunk
-from geomtp.decoders.detection.rois import ROI_SAMPLER, RegionClassifier, SampledRois
-from geomtp.decoders.detection.rpn import RPN_SAMPLER, ProposalRules
-from geomtp.decoders.detection.sampling import Sampler
+from geomtp.decoders.detection.horizontal_rcnn import HorizontalRCNN
+from geomtp.decoders.detection.rois import RegionClassifier, SampledRois
 from geomtp.decoders.detection.two_stage import Matching
 from geomtp.decoders.official import official_trunk_key
 from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
@@ -27,31 +25,10 @@ class FasterRCNN(HorizontalRCNN):
     """
 
     matching = Matching(columns=4, overlaps=box_overlaps, low_quality=None)
+    masks = False
 
-    def __init__(
-        self,
-        *,
-        in_channels: tuple[int, ...],
-        num_classes: Mapping[str, int],
-        channels: int = 256,
-        fc_channels: int = 1024,
-        score_threshold: float = 0.05,
-        nms_iou: float = 0.5,
-        max_detections: int = 100,
-        proposals: ProposalRules = PROPOSALS,
-        rpn_sampler: Sampler = RPN_SAMPLER,
-        roi_sampler: Sampler = ROI_SAMPLER,
-    ) -> None:
-        super().__init__(
-            horizontal_trunk(in_channels, channels, fc_channels, proposals, rpn_sampler),
-            num_classes,
-            lambda count: RegionClassifier(fc_channels, count, 4 * count),
-            roi_sampler=roi_sampler,
-            score_threshold=score_threshold,
-            nms_iou=nms_iou,
-            max_detections=max_detections,
-        )
-        self._start()
+    def _classifier(self, channels: int, fc_channels: int, num_classes: int) -> nn.Module:
+        return RegionClassifier(fc_channels, num_classes, 4 * num_classes)
 
     def _start(self) -> None:
         head = self.trunk.rpn_head

@@ -11,17 +11,14 @@ from torch import Tensor, nn
 
 from geomtp.decoders.detection.assignment import box_overlaps
 from geomtp.decoders.detection.found_boxes import scaled_boxes
-from geomtp.decoders.detection.horizontal_rcnn import PROPOSALS, HorizontalRCNN, horizontal_trunk
+from geomtp.decoders.detection.horizontal_rcnn import HorizontalRCNN
 from geomtp.decoders.detection.masks import MaskHead, mask_targets, paste_masks
 from geomtp.decoders.detection.rois import (
-    ROI_SAMPLER,
     SampledRois,
     as_rois,
     pool_horizontal,
     region_count,
 )
-from geomtp.decoders.detection.rpn import RPN_SAMPLER, ProposalRules
-from geomtp.decoders.detection.sampling import Sampler
 from geomtp.decoders.detection.two_stage import Matching
 from geomtp.decoders.official import official_detector_key
 from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
@@ -30,44 +27,16 @@ MASK_CELLS = 14
 
 
 class MaskRCNN(HorizontalRCNN):
-    """Boxes, classes and masks of objects.
-
-    - num_classes: classes of each source
-    - channels, fc_channels: width of the feature pyramid and of the two shared layers
-    - reference_box_targets: train the boxes of regions towards the constant 1, as the reference
-      does by mistake (quirk 16)
-    - score_threshold, nms_iou, max_detections: what is kept of the predictions of an image
-    """
+    """Boxes, classes and masks of objects; its settings are those of ``HorizontalRCNN``."""
 
     matching = Matching(columns=4, overlaps=box_overlaps, low_quality=0.5)
+    masks = True
 
-    def __init__(
-        self,
-        *,
-        in_channels: tuple[int, ...],
-        num_classes: Mapping[str, int],
-        channels: int = 256,
-        fc_channels: int = 1024,
-        reference_box_targets: bool = False,
-        score_threshold: float = 0.05,
-        nms_iou: float = 0.5,
-        max_detections: int = 100,
-        proposals: ProposalRules = PROPOSALS,
-        rpn_sampler: Sampler = RPN_SAMPLER,
-        roi_sampler: Sampler = ROI_SAMPLER,
-    ) -> None:
-        super().__init__(
-            horizontal_trunk(
-                in_channels, channels, fc_channels, proposals, rpn_sampler, masks=True
-            ),
-            num_classes,
-            lambda count: MaskRCNNClassifier(channels, fc_channels, count),
-            roi_sampler=roi_sampler,
-            score_threshold=score_threshold,
-            nms_iou=nms_iou,
-            max_detections=max_detections,
-        )
-        self.reference_box_targets = reference_box_targets
+    def _classifier(self, channels: int, fc_channels: int, num_classes: int) -> nn.Module:
+        return MaskRCNNClassifier(channels, fc_channels, num_classes)
+
+    def _start(self) -> None:
+        """As torch's layers do."""
 
     def _region_losses(
         self,
@@ -78,9 +47,7 @@ class MaskRCNN(HorizontalRCNN):
         source: str,
     ) -> dict[str, Tensor]:
         """``class``, ``box`` and ``mask``."""
-        boxes = self._box_losses(
-            pyramid, rois, matched, source, towards_one=self.reference_box_targets
-        )
+        boxes = self._box_losses(pyramid, rois, matched, source)
         return boxes | self._mask_loss(pyramid, rois, targets, source)
 
     def _mask_loss(

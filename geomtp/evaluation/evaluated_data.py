@@ -10,10 +10,10 @@ from geomtp.data.folders.layouts import IMAGES
 from geomtp.data.sources import SOURCES
 from geomtp.evaluation.evaluate_config import Evaluate
 from geomtp.labels import ImageLabels, LabelStore, StoreInfo, write_store
-from geomtp.labels.image_files import IMAGE_SUFFIXES, ImageFolder
-from geomtp.labels.reports import ReadNotes
-from geomtp.labels.store_building import OtherClassesError
-from geomtp.labels.store_format import INFO_NAME
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.image_files import IMAGE_SUFFIXES, ImageFolder
+from geomtp.labels.store.building import OtherClassesError
+from geomtp.labels.store.format import INFO_NAME
 from geomtp.model import MultiTaskModel, SourceConfig
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.data.transforms import EvalTransform
+from geomtp.devices import computing_device
 from geomtp.evaluation.collected import Collected, file_size_hw
 from geomtp.evaluation.evaluate_config import Evaluate
 from geomtp.evaluation.evaluated_data import (
@@ -25,10 +26,9 @@ from geomtp.evaluation.scene_scores import SceneScores
 from geomtp.evaluation.scene_truth import read_scene_labels
 from geomtp.evaluation.submissions import required_task, submission_of
 from geomtp.evaluation.worst_cases import WorstCases
-from geomtp.inference.devices import computing_device
 from geomtp.inference.training_settings import settings_of_training, trained_size_px
 from geomtp.labels import LabelStore
-from geomtp.labels.tile_names import tile_of
+from geomtp.labels.tiles.tile_names import tile_of
 from geomtp.metrics.source_scores import SourceScores
 from geomtp.model import MultiTaskModel, SourceConfig, load
 from geomtp.parallel import (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geomtp.evaluation.found_objects import matches_of
 from geomtp.evaluation.scene_truth import SAME_IOU, SceneObjects, TileTruth
 from geomtp.evaluation.tile_merging import SceneMerger
-from geomtp.labels.tile_names import scene_of
+from geomtp.labels.tiles.tile_names import scene_of
 from geomtp.metrics import RotatedResult, RotatedScore
 from geomtp.types import ClassMap, Predictions, SizeHW, Targets
 

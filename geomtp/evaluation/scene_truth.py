@@ -14,12 +14,12 @@ from geomtp.evaluation.tile_merging import corner_of
 from geomtp.geometry import rotated_iou
 from geomtp.geometry.rotated_boxes import translate
 from geomtp.labels.annotations import AnnotatedObject
-from geomtp.labels.dota import dota_objects
-from geomtp.labels.reports import ReadNotes
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.dota import dota_objects
+from geomtp.labels.readers.xml_files import fair1m_objects
 from geomtp.labels.shapes import faults, rotated_boxes
-from geomtp.labels.store_building import check_classes
-from geomtp.labels.tile_names import scene_of
-from geomtp.labels.xml_files import fair1m_objects
+from geomtp.labels.store.building import check_classes
+from geomtp.labels.tiles.tile_names import scene_of
 from geomtp.parallel import gather_to_first
 from geomtp.types import ClassMap, Targets
 

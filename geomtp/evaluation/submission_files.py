@@ -7,8 +7,8 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.reports import ReadNotes
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.image_files import ImageFolder
 from geomtp.types import SizeHW
 
 _LARGEST_BYTES = 2**30  # of one file, unpacked: more is no submission

@@ -10,7 +10,7 @@ import torch
 
 from geomtp.evaluation.fusion import suppressed_rotated
 from geomtp.geometry.rotated_boxes import translate
-from geomtp.labels.tile_names import scene_of, tile_of
+from geomtp.labels.tiles.tile_names import scene_of, tile_of
 from geomtp.parallel import gather_to_first
 from geomtp.rasters import WindowXYXY
 from geomtp.types import Predictions, SizeHW

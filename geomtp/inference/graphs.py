@@ -69,6 +69,7 @@ class ModelGraph(nn.Module):
     """Images (B, C, H, W), of two dates where change is asked for, to what the decoders say.
 
     - source: whose classifiers are asked; all of its tasks are in the graph
+    - about: what the model knows of it, of which the light of the dates is asked
     - dates: how many images of each place are asked for
     """
 
@@ -78,12 +79,16 @@ class ModelGraph(nn.Module):
         self.encoder = model.encoder
         self.decoders = nn.ModuleDict({t: model.decoders[t] for t in model.tasks_of(source)})
         self.source = source
+        self.about = model.config.sources[source] if model.config else None
         self.dates = max(cast(Decoder, decoder).dates for decoder in self.decoders.values())
 
     def forward(self, images: Tensor, images_after: Tensor | None = None) -> dict[str, Tensor]:
         """Logits of scenes (B, K), of pixels (B, K + 1 or 2, H, W); of detectors what is raw."""
-        dates = images if images_after is None else torch.cat([images, images_after])
-        pyramid = self.encoder(self.normalisation(dates))
+        dates = [self.normalisation(images)]
+        if images_after is not None:
+            after = self.normalisation(images_after)
+            dates.append(after if self.about is None else self.about.in_light_of_first(after))
+        pyramid = self.encoder(torch.cat(dates))
         first = pyramid if images_after is None else pyramid.of_images(0, images.shape[0])
         outputs: dict[str, Tensor] = {}
         for task, decoder in self.decoders.items():

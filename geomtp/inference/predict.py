@@ -15,7 +15,6 @@ from geomtp.checkpoints import sha256_of
 from geomtp.inference.block_results import BlockResult
 from geomtp.inference.block_work import CACHE_BYTES, Job, look_at_blocks
 from geomtp.inference.blocks import Grid
-from geomtp.inference.map_progress import MapProgress
 from geomtp.inference.predict_config import Predict
 from geomtp.inference.scene_grid import scene_grid
 from geomtp.inference.scene_inputs import SceneInput, scene_inputs
@@ -25,6 +24,7 @@ from geomtp.inference.value_ranges import doubt, range_of
 from geomtp.inference.window_model import WindowModel, open_model
 from geomtp.inference.work_folder import WorkFolder
 from geomtp.parallel import launched_as, share_of_rank
+from geomtp.progress import Progress
 from geomtp.rasters import Scene, open_scene
 
 Say = Callable[[str], None]
@@ -135,7 +135,7 @@ class _Run:
         with work.merging() as alone:
             if not alone or finished():
                 return None
-            result = write_scene(name, work, scenes[0], grid, self.model, config, settings)
+            result = write_scene(name, work, scenes, grid, self.model, config, settings)
         self.say(f"wrote {', '.join(map(str, result.files))}")
         return result
 
@@ -144,15 +144,15 @@ class _Run:
         if len(missing) < len(own):
             self.say(f"going on: {len(own) - len(missing)} of {len(own)} blocks are done already")
         total = sum(job.grid.window_count(number) for number in missing)
-        progress = MapProgress(self.say, total)
+        progress = Progress(self.say, "maps", total, "windows")
 
         def keep(number: int, result: BlockResult) -> None:
             result.save(work.block(number).path)
 
         def after_batch(seen: int, skipped: int) -> None:
-            progress.add(seen, skipped)
+            progress.add(seen + skipped, skipped=skipped)
             if self.on_windows is not None:
-                self.on_windows(progress.seen + progress.skipped, total)
+                self.on_windows(progress.done, total)
 
         look_at_blocks(job, missing, keep, after_batch)
         progress.tell()

@@ -44,7 +44,8 @@ def write_preview(
     factor = min(1.0, side_px / max(scene.size_hw))
     height, width = (max(1, int(side * factor + 1e-6)) for side in scene.size_hw)
     pixels = scene.read((0, 0), (height, width), factor)
-    picture = _picture(pixels.values, pixels.known, scene.raster.dtypes[scene.bands[0] - 1])
+    plain = scene.raster.dtypes[scene.bands[0] - 1] == "uint8" and len(scene.bands) in (1, 3)
+    picture = _picture(pixels.values, pixels.known, plain)
     for file, colours in maps.items():
         with quiet(), rasterio.open(file) as raster:
             values = raster.read(1, out_shape=(height, width), resampling=Resampling.nearest)
@@ -61,14 +62,17 @@ def write_preview(
 
 
 def _picture(
-    values: NDArray[np.float32], known: NDArray[np.bool_], dtype: str
+    values: NDArray[np.float32], known: NDArray[np.bool_], plain: bool
 ) -> NDArray[np.float32]:
-    """(C, h, w) as red, green and blue, 0…255: (h, w, 3); black where nothing is known."""
+    """(C, h, w) as red, green and blue, 0…255: (h, w, 3); black where nothing is known.
+
+    ``plain``: it is a picture as it is; bands of satellites fill a part of their range only.
+    """
     bands = [0, 1, 2] if len(values) >= 3 else [0, 0, 0]
     picture = np.zeros((*values.shape[1:], 3), dtype=np.float32)
     for channel, band in enumerate(bands):
         layer, seen = values[band], known[band]
-        if dtype != "uint8" and seen.any():
+        if not plain and seen.any():
             low, high = np.percentile(layer[seen], _STRETCH)
             layer = (layer - low) / max(high - low, 1e-6) * 255
         picture[..., channel] = np.where(seen, np.clip(layer, 0, 255), 0)

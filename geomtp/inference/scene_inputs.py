@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geomtp.labels.image_files import IMAGE_SUFFIXES
+from geomtp.labels.readers.image_files import IMAGE_SUFFIXES
 
 _SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")
 

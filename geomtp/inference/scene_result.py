@@ -33,6 +33,8 @@ from geomtp.types import IGNORE, MAP_TASKS, OBJECT_TASKS, ClassMap, Rgb
 _AREA_TILE_PX = 512
 """Pixels of a square of this side count as equally large on the ground."""
 
+_CHANGED: Rgb = (255, 40, 40)
+
 
 @dataclass(frozen=True)
 class SceneResult:
@@ -128,6 +130,11 @@ def map_legend(task: str, classes: ClassMap) -> tuple[tuple[str, ...], tuple[Rgb
     return (first, *own.names), ((0, 0, 0), *own.palette)
 
 
+def _preview_colours(task: str, classes: ClassMap) -> tuple[Rgb, ...]:
+    """The colours of a map over its scene: white, as maps of change have it, would not be seen."""
+    return ((0, 0, 0), _CHANGED) if task == "change" else map_legend(task, classes)[1]
+
+
 def objects_of(work: WorkFolder, task: str, config: Predict) -> SceneObjects:
     """The objects of ``task`` in all blocks, each once."""
     blocks = [work.block(number) for number in range(work.blocks)]
@@ -143,7 +150,7 @@ def objects_of(work: WorkFolder, task: str, config: Predict) -> SceneObjects:
 def write_scene(
     name: str,
     work: WorkFolder,
-    scene: Scene,
+    scenes: tuple[Scene, ...],
     grid: Grid,
     model: WindowModel,
     config: Predict,
@@ -152,11 +159,13 @@ def write_scene(
     """Write the files of a scene all of whose blocks are done; the summary last.
 
     One process at a time does: drafts that one which was killed left behind are removed first.
+    Of two dates the first gives the grid, and the preview shows the second.
     """
     from geomtp.inference.map_polygons import write_polygons_of_map
     from geomtp.inference.map_styles import raster_style
     from geomtp.inference.vector_files import write_objects, write_style
 
+    scene = scenes[0]
     out, place, classes = config.out, scene.place, model.classes
     _remove_drafts(out, name, (*model.tasks, "preview", "summary"))
     summary: dict[str, Any] = {"scene": name, "size_hw": scene.size_hw, "settings": settings}
@@ -194,8 +203,8 @@ def write_scene(
     summary["seconds"] = round(sum(seconds for *_, seconds in figures), 2)
     preview = out / f"{name}_preview.png" if config.preview else None
     if preview is not None:
-        legends = {path: map_legend(task, classes)[1] for task, path in maps.items()}
-        write_preview(preview, scene, legends, found, classes, config.preview)
+        legends = {path: _preview_colours(task, classes) for task, path in maps.items()}
+        write_preview(preview, scenes[-1], legends, found, classes, config.preview)
     with replacing(summary_path(out, name)) as beside:
         beside.write_text(
             json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"

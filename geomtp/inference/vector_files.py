@@ -56,7 +56,7 @@ def write_layers(path: str | Path, layers: Sequence[VectorLayer]) -> dict[str, i
 
     - ``.gpkg``: a GeoPackage, with any number of layers in the map's own coordinate system
     - ``.geojson``: one layer in longitude and latitude (RFC 7946, seven decimals); shapes across
-      the 180th meridian are cut there
+      the 180th meridian are cut there. Without a place in pixels, to a thousandth
     - ``.parquet``: GeoParquet 1.1, one layer in the map's own coordinate system
 
     QGIS draws all of them in the colours of their classes by itself. The style of one layer lies
@@ -200,7 +200,7 @@ def _to_geojson(draft: Path, stream: Any, crs: str | None, **facts: str) -> None
     from pyproj import CRS
 
     if crs is None:
-        _to_gdal(draft, stream, None, driver="GeoJSON", **facts)
+        _to_gdal(draft, stream, None, driver="GeoJSON", COORDINATE_PRECISION="3", **facts)
         return
     if CRS.from_user_input(crs).geodetic_crs is None:
         raise ValueError(

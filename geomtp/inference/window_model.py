@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from geomtp.inference.devices import computing_device
+from geomtp.devices import computing_device
 from geomtp.inference.predict_config import Predict
 from geomtp.model import ModelConfig, MultiTaskModel, SourceConfig, load
 from geomtp.types import ClassMap, Predictions, SizeHW

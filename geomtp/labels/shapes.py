@@ -16,7 +16,7 @@ from geomtp.geometry import (
     regularise,
 )
 from geomtp.labels.annotations import AnnotatedObject
-from geomtp.labels.run_lengths import column_runs, rle_area
+from geomtp.labels.masks.run_lengths import column_runs, rle_area
 from geomtp.types import SizeHW
 
 _LARGEST_PX = 1e7

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from geomtp.labels.image_files import IMAGE_SUFFIXES
+from geomtp.labels.readers.image_files import IMAGE_SUFFIXES
 from geomtp.serving.refusals import Refused
 
 MOST_LISTED = 2000

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geomtp.checkpoints import replacing
-from geomtp.labels.report_charts import style
+from geomtp.labels.report.charts import style
 from geomtp.study.plots import conflict_picture, gain_picture
 from geomtp.study.settings import StudyStages
 from geomtp.study.table import Cost, Grid, Row, costs_of, grids_of

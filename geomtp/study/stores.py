@@ -16,8 +16,8 @@ from geomtp.data.image_index import build_index
 from geomtp.data.scenes import EMBEDDED, build_chips, build_pairs
 from geomtp.data.sources import SOURCES
 from geomtp.labels import LabelStore
-from geomtp.labels.store import write_store
-from geomtp.labels.store_format import INFO_NAME
+from geomtp.labels.store.format import INFO_NAME
+from geomtp.labels.store.label_store import write_store
 from geomtp.study.claims import Claim
 from geomtp.study.fingerprints import (
     folder_state,

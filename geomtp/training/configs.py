@@ -88,6 +88,7 @@ class Training(RunSettings):
         std: per channel, what the images are divided by; by default each source's own.
         drop_path: probability of skipping a branch of the last block; linear over the blocks.
         semantic_channels: width of the semantic decoder.
+        change_channels: widths of the four blocks of the change decoder, the coarsest first.
         detector_channels: width of the feature pyramids of the two detectors.
         fc_channels: width of the fully connected layers of the two detectors.
         proposals: proposals of an image, per level and in all; by default as the reference.
@@ -100,7 +101,8 @@ class Training(RunSettings):
         resize_range: zoom of the training views is drawn from this range.
         resize_relative_to: whether zoom 1 fits the image into the view ("crop") or keeps its
             pixels ("image").
-        photometric: whether brightness, contrast, saturation and hue vary.
+        photometric: whether brightness, contrast, saturation and hue vary; by default in all tasks
+            but scene, where colour tells a good deal.
         flip_vertically: whether views are mirrored top to bottom, too, not only left to right.
         evaluation_size: side that images are fitted into for validation; by default their own size.
         steps: optimiser steps.
@@ -130,6 +132,7 @@ class Training(RunSettings):
     std: tuple[float, ...] | None = None
     drop_path: float = 0.1
     semantic_channels: int = 256
+    change_channels: tuple[int, ...] = (512, 256, 128, 64)
     detector_channels: int = 256
     fc_channels: int = 1024
     proposals: int | None = None
@@ -139,7 +142,7 @@ class Training(RunSettings):
     batch_size: int = 3
     resize_range: tuple[float, float] = (0.5, 2.0)
     resize_relative_to: Literal["crop", "image"] = "crop"
-    photometric: bool = True
+    photometric: bool | None = None
     flip_vertically: bool = True
     evaluation_size: int | None = None
     steps: int = 80_000
@@ -175,6 +178,11 @@ class Training(RunSettings):
             raise ValueError(f"drops_at must be rising steps above 0, found {self.drops_at}")
         if unknown := {name.split("/")[0] for name in self.loss_weights} - set(ALL_TASKS):
             raise ValueError(f"loss_weights name tasks; {', '.join(sorted(unknown))} is none")
+
+    @property
+    def colours_vary(self) -> bool:
+        """What ``photometric`` says, or what is meant where it says nothing."""
+        return self.photometric is not False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +254,8 @@ class FineTune(Training):
             reference's detectors do without.
         train_splits: the splits that are trained on; several, to train on all that is labelled
             as for a test server (a validation on one of them is then optimistic).
+        objects_only: train on images with objects only, as the reference's detectors do; images
+            without teach what is none.
         view_area: share of an image's area that a view shows, drawn from this range, at ratios of
             3/4…4/3, in place of resize_range.
         largest_class: crops of semantic maps are drawn anew while one class fills this share.
@@ -253,16 +263,22 @@ class FineTune(Training):
             boxes).
         turn_degrees: the largest angle.
         square_classes: views with objects of these are turned by right angles only.
+        cut_rboxes: what becomes of a rotated box that a training view cuts: it stays whole, as in
+            the reference, or becomes the upright box round what is seen of it.
         rand_augment: change 8-bit pictures by two of the ways of RandAugment (for scene).
         erase_share: share of 8-bit pictures in which a rectangle becomes noise (for scene).
         exchange_dates: whether half of the pairs are seen in the other order.
+        match_light: whether values of the second date are brought to the mean and standard
+            deviation of the first, as measured on the training pairs (for change); by default
+            unless dates are exchanged.
         train_fraction: share of the training images that is used; smaller shares lie within larger.
         train_limit: most training images that are used.
         probe: train nothing; score nearest neighbours and the best linear layer on the features of
             the encoder as it is (for scene).
         neighbours: how many vote in a probe.
-        lora_rank: train corrections of this rank to the linear layers of the encoder, and none of
-            its own weights (needs peft); 0 trains them all. Written models are as any other.
+        lora_rank: train corrections of this rank to the linear layers of the encoder (where it has
+            none, to its convolutions of one pixel), and none of its own weights (needs peft); 0
+            trains them all. Written models are as any other.
         reuse_decoder: take the decoder of --weights too, which must be a whole model of ours; a
             detector takes that of another task where the file holds none of its own.
     """
@@ -273,14 +289,17 @@ class FineTune(Training):
     val_share: float = 0.2
     global_rel_pos: bool = True
     train_splits: tuple[Literal["train", "val", "test"], ...] = ("train",)
+    objects_only: bool = False
     view_area: tuple[float, float] | None = None
     largest_class: float = 1.0
     turn_share: float = 0.0
     turn_degrees: float = 180.0
     square_classes: tuple[str, ...] = ()
+    cut_rboxes: CutRboxes = "whole"
     rand_augment: bool = False
     erase_share: float = 0.0
     exchange_dates: bool = False
+    match_light: bool | None = None
     train_fraction: float = 1.0
     train_limit: int | None = None
     detector: Literal["faster_rcnn", "retinanet"] = "faster_rcnn"
@@ -309,8 +328,15 @@ class FineTune(Training):
             raise ValueError("rand_augment and erase_share move pixels without labels: for scene")
         if not 0 <= self.erase_share <= 1:
             raise ValueError(f"erase_share must lie in 0…1, found {self.erase_share}")
+        if self.match_light and (self.exchange_dates or self.task != "change"):
+            raise ValueError(
+                "match_light tells the second date from the first: for change, without "
+                "exchange_dates"
+            )
         if self.turn_share and self.task in ("instance", "horizontal"):
             raise ValueError(f"turn_share: the upright boxes of {self.task!r} cannot be turned")
+        if self.objects_only and self.task not in ("instance", "rotated", "horizontal"):
+            raise ValueError(f"objects_only: {self.task!r} is learned without objects")
         if self.probe:
             self._check_probe()
         if self.lora_rank < 0 or (self.lora_rank and (self.freeze_encoder or self.probe)):
@@ -320,6 +346,11 @@ class FineTune(Training):
             )
         if self.reuse_decoder and not self.weights:
             raise ValueError("reuse_decoder takes the decoder from --weights, which names no file")
+
+    @property
+    def colours_vary(self) -> bool:
+        """What ``photometric`` says, or what is meant where it says nothing."""
+        return self.task != "scene" if self.photometric is None else self.photometric
 
     def _check_probe(self) -> None:
         if self.task != "scene":

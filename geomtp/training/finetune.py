@@ -24,7 +24,9 @@ from geomtp.training.finetune_data import (
     labelled_parts,
     open_fine_tune_store,
     train_share,
+    with_objects,
 )
+from geomtp.training.light import in_one_light, matches_light
 from geomtp.training.module import MultiTaskTraining
 from geomtp.training.probe import probe
 from geomtp.training.run import (
@@ -64,8 +66,9 @@ def finetune(config: FineTune, say: Say = print) -> RunResult:
 
 
 def _data(config: FineTune, store: LabelStore, say: Say) -> RunData:
+    labelled = labelled_parts(store, config.train_splits, config.task)
     training = train_share(
-        labelled_parts(store, config.train_splits, config.task),
+        with_objects(labelled, config.task) if config.objects_only else labelled,
         fraction=config.train_fraction,
         limit=config.train_limit,
         seed=config.seed,
@@ -84,6 +87,8 @@ def _model(config: FineTune, store: LabelStore, say: Say) -> MultiTaskModel:
     """The model to train, with the weights that it starts from."""
     torch.manual_seed(config.seed)
     model_config = fine_tune_model_config(config, store)
+    if matches_light(config):
+        model_config = in_one_light(model_config, config, store, say)
     decoder = None
     if config.reuse_decoder and config.weights is not None:
         decoder = TrainedDecoder.read(config.weights, config.task)
@@ -119,6 +124,7 @@ def _view(config: FineTune) -> TrainTransform:
         area_range=config.view_area,
         largest_class=config.largest_class,
         turning=turning if config.turn_share else None,
+        cut_rboxes=config.cut_rboxes,
         rand_augment=config.rand_augment,
         erase_share=config.erase_share,
         exchange_dates=config.exchange_dates,

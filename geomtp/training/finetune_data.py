@@ -12,7 +12,7 @@ from geomtp.data.sources import SOURCES
 from geomtp.data.transforms import has_semantic
 from geomtp.labels import ImageLabels, LabelStore
 from geomtp.labels.hash_order import hash_order
-from geomtp.labels.store_format import INFO_NAME
+from geomtp.labels.store.format import INFO_NAME
 from geomtp.training.configs import FineTune
 from geomtp.training.run_folder import RunFolder
 from geomtp.training.stores import LONGEST_WAIT_S, Say, wait_for_store
@@ -90,6 +90,19 @@ def labelled_parts(store: LabelStore, splits: Sequence[str], task: str) -> Label
     if not chosen:
         raise ValueError(f"{store.source} has no images for {task!r} in {' or '.join(splits)}")
     return store.rows(chosen)
+
+
+def with_objects(store: LabelStore, task: str) -> LabelStore:
+    """The images with at least one object of ``task``. Raises ValueError when there is none."""
+    chosen = [i for i, row in enumerate(store) if _count_of_objects(row, task)]
+    if not chosen:
+        raise ValueError(f"no image of {store.source} has an object of {task!r} to train on")
+    return store.rows(chosen)
+
+
+def _count_of_objects(row: ImageLabels, task: str) -> int:
+    objects = row.rboxes if task == "rotated" else row.boxes if row.boxes is not None else row.rles
+    return 0 if objects is None else len(objects)
 
 
 def _is_labelled(row: ImageLabels, task: str) -> bool:

@@ -44,6 +44,7 @@ def model_config_of(
             for name, store in stores.items()
         },
         semantic_channels=config.semantic_channels,
+        change_channels=config.change_channels,
         detector_channels=config.detector_channels,
         fc_channels=config.fc_channels,
         proposals=config.proposals,
@@ -73,7 +74,7 @@ def training_view(config: Training) -> TrainTransform:
         config.image_size,
         resize_range=config.resize_range,
         resize_relative_to=config.resize_relative_to,
-        photometric=config.photometric,
+        photometric=config.colours_vary,
         flip_vertically=config.flip_vertically,
     )
 

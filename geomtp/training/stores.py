@@ -8,8 +8,8 @@ from pathlib import Path
 
 from geomtp.data.scenes import EMBEDDED
 from geomtp.data.sources import SOURCES
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_format import INFO_NAME
+from geomtp.labels.store.format import INFO_NAME
+from geomtp.labels.store.label_store import LabelStore
 
 Say = Callable[[str], None]
 

@@ -112,9 +112,12 @@ def test_other_channel_counts_keep_their_colours():
 def test_other_types_are_shifted_by_their_own_grey_levels():
     image = np.full((2, 1, 1), 1000.0, np.float32)
     level = np.array([10.0, 2.0], np.float32)
-    changed = distort_values(image, PhotometricParameters(brightness=-20, contrast=1.5), level)
+    mean = np.array([900.0, 0.0], np.float32)
+    darker = PhotometricParameters(brightness=-20, contrast=1.5)
+    changed = distort_values(image, darker, level, mean)
     assert changed.dtype == np.float32
-    assert changed.ravel().tolist() == [1200.0, 1440.0]
+    # 1000 − 20 · 10 is 100 below the mean; 1000 − 20 · 2 is 960 above that of the second channel
+    assert changed.ravel().tolist() == [750.0, 1440.0]
 
 
 def test_contrast_comes_before_brightness_is_cut_only_when_asked():

@@ -30,6 +30,12 @@ def test_a_set_is_prepared_and_again_with_other_tiles(tmp_path, capsys):
     assert main([*words, str(tmp_path / "small"), *tiles]) == 0
     store = LabelStore.open(tmp_path / "small")
     assert {row.image.split("__")[1] for row in store} == {"128", "256"}
+    assert main([*words, str(tmp_path / "all"), *tiles, "--empty-tiles", "all"]) == 0
+    assert len(LabelStore.open(tmp_path / "all")) > len(store)
+    assert (
+        main(["data", "prepare", "dior", "--from", "a", "--out", "b", "--empty-tiles", "all"]) == 1
+    )
+    assert "dior is not cut into tiles" in capsys.readouterr().err
 
 
 def test_an_interrupted_preparation_goes_on(tmp_path, monkeypatch):

@@ -210,6 +210,20 @@ def test_distorted_values_stay_bytes_and_differ_from_the_reference(store):
     assert 0.1 * 80 <= far <= 0.29 * 80
 
 
+def test_light_of_bands_varies_by_their_own_spread(tmp_path):
+    write_raster(tmp_path / "a.tif", np.full((40, 40, 6), 70, np.uint8))
+    info = StoreInfo("made", CLASSES, tmp_path, (60.0,) * 6, (10.0,) * 6)
+    labels = ImageLabels("a.tif", (40, 40))
+    seen = []
+    for seed in range(60):
+        image, *_ = TrainTransform(32)(labels, info, (), np.random.default_rng(seed))
+        seen.append(float(image[0, 0, 0]))
+        assert float(image.std()) < 1e-6
+    # (1 ± 32 / 57) · (0.5…1.5): a satellite's dim bands are not pushed out of their range
+    assert -1 < min(seen) < 0.6
+    assert 1.4 < max(seen) < 2.4
+
+
 @pytest.mark.parametrize("dtype, channels", [(np.uint16, 3), (np.float32, 5), (np.uint8, 4)])
 def test_other_types_and_channel_counts(dtype, channels, tmp_path):
     rng = np.random.default_rng(0)

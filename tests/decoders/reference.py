@@ -47,6 +47,7 @@ def targets_of(case: GoldenCase) -> list[Targets]:
 
 def compare_boxes(case: GoldenCase, predictions: Sequence[Predictions]) -> None:
     """Assert that number, scores, labels and places of the boxes are the reference's."""
+    assert len(predictions) == len(SIZES_HW)
     for index, found in enumerate(predictions):
         prefix = f"test/img{index}/"
         assert len(found.boxes) == case.scalar(prefix + "num")

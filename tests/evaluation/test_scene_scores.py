@@ -10,8 +10,8 @@ from geomtp.evaluation.scene_scores import SceneScores
 from geomtp.evaluation.scene_truth import TileTruth, read_scene_labels
 from geomtp.labels import ImageLabels, write_store
 from geomtp.labels.annotations import AnnotatedObject
-from geomtp.labels.tile_names import tile_name
-from geomtp.labels.tiling import Tiling, objects_in_windows, tile_windows
+from geomtp.labels.tiles.tile_names import tile_name
+from geomtp.labels.tiles.tiling import Tiling, objects_in_windows, tile_windows
 from geomtp.types import ClassMap, Predictions, Targets
 from tests.data.folders import layouts
 from tests.data.stores import info_of

@@ -2,11 +2,13 @@
 
 import torch
 
+from geomtp.decoders.light import Light
 from geomtp.model import ModelConfig, SourceConfig, build_model, save
 from geomtp.types import ClassMap
 
 MEAN, STD = (90.0, 100.0, 110.0), (40.0, 50.0, 60.0)
 CLASSES = ClassMap(("ship", "plane", "Ärger"), ((250, 0, 0), (0, 250, 0), (0, 0, 250)))
+LIGHT = Light((1.25, 0.8, 1.0), (-10.0, 20.0, 5.0))
 TINY = "test_resnet"
 
 
@@ -17,7 +19,7 @@ def saved_model(folder, tasks, encoder=TINY, size=64, sources=("harbour",)):
         ModelConfig(
             encoder=encoder,
             image_size=size,
-            sources={name: SourceConfig(CLASSES, tasks, MEAN, STD) for name in sources},
+            sources={name: SourceConfig(CLASSES, tasks, MEAN, STD, LIGHT) for name in sources},
             semantic_channels=8,
             detector_channels=8,
             fc_channels=8,

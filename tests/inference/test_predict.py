@@ -7,6 +7,7 @@ import pyogrio
 import pytest
 import rasterio
 import torch
+from PIL import Image
 
 from tests.inference.scenes import UTM, noise, predicted, values_of, write_scene
 from tests.inference.stub_models import Blur, Difference, Rectangles
@@ -109,6 +110,11 @@ def test_change_between_two_dates_on_other_grids(monkeypatch, tmp_path):
     (result,) = predicted(monkeypatch, Difference(), tmp_path / "out", first, second, window=64)
     np.testing.assert_array_equal(values_of(result.maps["change"]), after == 220)
     assert result.name == "before--after"
+    # the second date, 45 % of it covered by red where it changed
+    shown = np.asarray(Image.open(result.preview)).astype(int)
+    red = np.array((255, 40, 40))
+    np.testing.assert_allclose(shown[80, 160], 220 * 0.55 + red * 0.45, atol=1)
+    assert (shown[80, 20] == 100).all()
     assert result.summary["change"]["classes"]["changed"]["pixels"] == 40 * 80
 
 

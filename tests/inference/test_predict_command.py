@@ -21,7 +21,7 @@ def model_file(folder, *tasks, std=(50.0,) * 3):
     torch.manual_seed(1)
     classes = ClassMap(("changed",) if tasks == ("change",) else ("house", "tank"))
     config = ModelConfig(
-        encoder="resnet10t",
+        encoder="test_resnet",
         image_size=64,
         sources={"made": SourceConfig(classes, tasks, (100.0,) * 3, std)},
         semantic_channels=8,

@@ -11,13 +11,13 @@ import numpy as np
 
 from geomtp.rasters import tile_georeference, write_raster
 from tests.labels.layouts import image
-from tests.labels.test_coco import RLE, coco
-from tests.labels.test_dota import LINES as DOTA
-from tests.labels.test_geojson import TILE, collection, feature, square
-from tests.labels.test_geopackage import UTM, blob, geopackage, on_map
-from tests.labels.test_xml_files import DIOR_OBJECT, FAIR1M, annotation, voc_object
-from tests.labels.test_xview import feature as xview_feature
-from tests.labels.test_yolo_obb import LINES as YOLO
+from tests.labels.readers.test_coco import RLE, coco
+from tests.labels.readers.test_dota import LINES as DOTA
+from tests.labels.readers.test_geojson import TILE, collection, feature, square
+from tests.labels.readers.test_geopackage import UTM, blob, geopackage, on_map
+from tests.labels.readers.test_xml_files import DIOR_OBJECT, FAIR1M, annotation, voc_object
+from tests.labels.readers.test_xview import feature as xview_feature
+from tests.labels.readers.test_yolo_obb import LINES as YOLO
 
 FOREIGN = "../outside/secret"  # an image beside the image folder, without its suffix
 WORDS = [b"nan", b"inf", b"-", b"1e400", b"null", b"[]", b"{}", b'"', b"\0", b"\xff", b"<", b"&x;"]

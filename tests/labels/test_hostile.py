@@ -16,9 +16,9 @@ from geomtp.labels import (
     read_annotations,
 )
 from geomtp.labels import semantic_map as paint
-from geomtp.labels.class_maps import read_class_map
-from geomtp.labels.tiling import Tiling, cut
-from geomtp.labels.yolo_obb import read_class_names
+from geomtp.labels.engine.class_maps import read_class_map
+from geomtp.labels.readers.yolo_obb import read_class_names
+from geomtp.labels.tiles.tiling import Tiling, cut
 from tests.labels.hostile_files import ATTACKS, damaged, good_files, hostile_files, write_images
 from tests.labels.layouts import image, info, text
 
@@ -103,13 +103,17 @@ def test_200_hostile_files(place):
 @pytest.mark.parametrize("form", READERS)
 def test_random_damage(place, form):
     name, content = good_files(place / "scratch")[form]
+    whole = use(form, place, text(place / "annotations" / name, content), place / "out/whole")
     rng = random.Random(form)
+    noticed = 0
     for i in range(40):
         path = text(place / "annotations" / name, damaged(content, rng))
         try:
-            use(form, place, path, place / "out" / str(i))
+            noticed += use(form, place, path, place / "out" / str(i)) != whole
         except (ValueError, OSError) as error:
             check_sentence(error)
+            noticed += 1
+    assert noticed >= 10  # the others fell on numbers, or where nobody reads
 
 
 @pytest.mark.parametrize("name", ["map.yaml", "map.json", "classes.txt"])

@@ -10,7 +10,7 @@ import pytest
 
 from geomtp.data.scenes import build_chips
 from geomtp.labels import LabelStore
-from geomtp.labels.store import write_store
+from geomtp.labels.store.label_store import write_store
 from geomtp.study.fingerprints import (
     folder_state,
     images_fingerprint,

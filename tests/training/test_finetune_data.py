@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from geomtp.labels import ImageLabels, write_store
-from geomtp.training.finetune_data import labelled_part, labelled_parts, train_share
+from geomtp.training.configs import FineTune
+from geomtp.training.finetune import _data
+from geomtp.training.finetune_data import (
+    labelled_part,
+    labelled_parts,
+    train_share,
+    with_objects,
+)
 from tests.labels.layouts import info
 
 
@@ -74,3 +81,29 @@ def test_several_splits_are_trained_on_together(tmp_path):
     assert images(labelled_parts(store, ("val", "test"), "scene")) == {"val.png"}
     with pytest.raises(ValueError, match="no images for 'change' in train or val"):
         labelled_parts(store, ("train", "val"), "change")
+
+
+def test_images_without_objects_are_left_out_where_asked_for(tmp_path):
+    none, one = np.zeros((0, 5), np.float32), np.array([[4, 4, 4, 2, 0]], np.float32)
+    ids = np.zeros(0, np.int64), np.zeros(1, np.int64)
+    rows = [
+        ImageLabels("empty.png", (8, 8), rboxes=none, rbox_labels=ids[0]),
+        ImageLabels("turned.png", (8, 8), rboxes=one, rbox_labels=ids[1]),
+        ImageLabels("upright.png", (8, 8), boxes=one[:, :4], box_labels=ids[1]),
+        ImageLabels("none.png", (8, 8), boxes=none[:, :4], box_labels=ids[0]),
+    ]
+    store = write_store(tmp_path / "store", rows, info(tmp_path))
+    assert images(with_objects(store, "rotated")) == {"turned.png"}
+    assert images(with_objects(store, "horizontal")) == {"upright.png"}
+    with pytest.raises(ValueError, match="no image of test has an object of 'rotated' to train on"):
+        with_objects(store.rows([0, 3]), "rotated")
+    said = []
+    for only in (False, True):
+        config = FineTune(task="rotated", validation_split="train", objects_only=only)
+        _data(config, store, said.append)
+    assert said == [
+        "trained on 2 images, scored on 2",
+        "trained on 1 images, scored on 2",  # all are scored
+    ]
+    with pytest.raises(ValueError, match="'scene' is learned without objects"):
+        FineTune(task="scene", objects_only=True)

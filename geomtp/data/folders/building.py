@@ -16,12 +16,12 @@ from geomtp.data.folders.scenes import read_scenes
 from geomtp.data.folders.suspicions import suspicions
 from geomtp.labels.annotations import AnnotatedObject, Annotations
 from geomtp.labels.channel_statistics import measure_mean_std
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes
-from geomtp.labels.segmenters import BoxSegmenter, PolygonSegmenter, Segmenter
-from geomtp.labels.store import LabelStore, write_store
-from geomtp.labels.store_building import build_store, classes_in
-from geomtp.labels.store_format import StoreInfo
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.segmenters.segmenter import BoxSegmenter, PolygonSegmenter, Segmenter
+from geomtp.labels.store.building import build_store, classes_in
+from geomtp.labels.store.format import StoreInfo
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore, write_store
 from geomtp.rasters import raster_info
 from geomtp.types import ClassMap
 

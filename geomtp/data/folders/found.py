@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from geomtp.labels.image_labels import ImageLabels
+from geomtp.labels.store.image_labels import ImageLabels
 from geomtp.types import ClassMap
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from geomtp.data.sources.held_out import held_out
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.plan import SPLIT_FOLDERS, place_of
-from geomtp.labels.reports import ReadNotes
+from geomtp.labels.engine.plan import SPLIT_FOLDERS, place_of
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.image_files import ImageFolder
 from geomtp.types import SizeHW
 
 IMAGES = ("images", "image", "imgs", "img")

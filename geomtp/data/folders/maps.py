@@ -20,10 +20,10 @@ from geomtp.data.folders.layouts import (
     same_size,
     splitter,
 )
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes
-from geomtp.labels.store_building import OtherClassesError
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.image_files import ImageFolder
+from geomtp.labels.store.building import OtherClassesError
+from geomtp.labels.store.image_labels import ImageLabels
 from geomtp.rasters import read_window
 from geomtp.types import IGNORE, ClassMap, SizeHW
 

@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 from geomtp.data.folders.layouts import IMAGES, parts_of
 from geomtp.data.folders.yolo import is_yolo, yolo_names
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.coco import read_coco, read_json_object
-from geomtp.labels.dota import read_dota
-from geomtp.labels.plan import SPLIT_FOLDERS
-from geomtp.labels.reports import ReadNotes
-from geomtp.labels.yolo_obb import read_yolo_obb
+from geomtp.labels.engine.plan import SPLIT_FOLDERS
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.coco import read_coco, read_json_object
+from geomtp.labels.readers.dota import read_dota
+from geomtp.labels.readers.yolo_obb import read_yolo_obb
 
 TEXTS = ("labeltxt", "labels", "annotations")
 

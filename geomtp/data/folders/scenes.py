@@ -6,10 +6,10 @@ from pathlib import Path
 
 from geomtp.data.folders.found import Found
 from geomtp.data.folders.layouts import parts_of, splitter
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes
-from geomtp.labels.store_building import OtherClassesError
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.image_files import ImageFolder
+from geomtp.labels.store.building import OtherClassesError
+from geomtp.labels.store.image_labels import ImageLabels
 from geomtp.types import ClassMap
 
 

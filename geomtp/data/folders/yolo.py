@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from geomtp.labels.dota import text_lines
-from geomtp.labels.reports import ReadNotes
-from geomtp.labels.yolo_obb import NAME_FILES, find_names, read_class_names
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.dota import text_lines
+from geomtp.labels.readers.yolo_obb import NAME_FILES, find_names, read_class_names
 
 _WORDS = (5, 9)  # a class index, and a box or a quadrilateral
 

@@ -12,9 +12,9 @@ from PIL import Image
 from geomtp.data.scenes.scene import CLASSES, GSD_M, draw_scene
 from geomtp.data.scenes.stores import labels_of_scene
 from geomtp.data.sources.source import Source
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore, write_store
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore, write_store
 from geomtp.rasters import Georeference, write_raster
 from geomtp.types import ClassMap
 

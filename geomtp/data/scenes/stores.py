@@ -11,10 +11,10 @@ from PIL import Image
 from geomtp.data.scenes.chips import CHIP_GSD_M, SCENE_CLASSES, chip
 from geomtp.data.scenes.pairs import change_pair
 from geomtp.data.scenes.scene import GSD_M, Scene
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.run_lengths import rle_of_part
-from geomtp.labels.store import LabelStore, write_store
-from geomtp.labels.store_format import StoreInfo
+from geomtp.labels.masks.run_lengths import rle_of_part
+from geomtp.labels.store.format import StoreInfo
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore, write_store
 from geomtp.types import ClassMap
 
 

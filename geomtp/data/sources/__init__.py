@@ -1,6 +1,7 @@
 """The sources by name: each is a data set with its card."""
 
 from geomtp.data.sources.change_sets import Cdd, LevirCd, Oscd, WhuCd
+from geomtp.data.sources.cloud_scenes import CloudScenes
 from geomtp.data.sources.dior import Dior, DiorR
 from geomtp.data.sources.dota import DotaV1, DotaV2
 from geomtp.data.sources.eurosat_tiles import EurosatTiles
@@ -43,6 +44,7 @@ SOURCES: dict[str, Source] = {
     "neon_trees": NeonTrees(),
     "eurosat_tiles": EurosatTiles(),
     "taizhou": Taizhou(),
+    "cloud_scenes": CloudScenes(),
     **PUBLIC,
 }
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geomtp.data.sources.picture_files import write_picture
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.image_files import ImageFolder
+from geomtp.labels.store.image_labels import ImageLabels
 from geomtp.rasters import WindowXYXY, read_window
 from geomtp.types import SizeHW
 

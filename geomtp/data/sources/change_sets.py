@@ -16,11 +16,11 @@ from geomtp.data.sources.change_patches import (
 )
 from geomtp.data.sources.public import PublicSource, missing
 from geomtp.labels.hash_order import hash_order
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_format import StoreInfo
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.image_files import ImageFolder
+from geomtp.labels.store.format import StoreInfo
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore
 from geomtp.types import ClassMap
 
 _SIDE_PX = 256

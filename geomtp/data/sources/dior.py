@@ -8,12 +8,12 @@ from pathlib import Path
 from geomtp.data.sources.public import PublicSource, missing
 from geomtp.data.sources.samrs import Sior
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_building import labels_of
-from geomtp.labels.xml_files import dior_objects
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.image_files import ImageFolder
+from geomtp.labels.readers.xml_files import dior_objects
+from geomtp.labels.store.building import labels_of
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore
 
 _IMAGES = {
     "train": "JPEGImages-trainval",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geomtp.data.sources.tiled import Scene, TiledSource, unlabelled_scenes
-from geomtp.labels.dota import read_dota
-from geomtp.labels.reports import ReadNotes
-from geomtp.labels.tiling import Tiling
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.dota import read_dota
+from geomtp.labels.tiles.tiling import Tiling
 from geomtp.types import ClassMap
 
 _CLASSES = (

@@ -10,9 +10,9 @@ from PIL import Image
 
 from geomtp.data.sources.held_out import held_out
 from geomtp.data.sources.source import Source
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore, write_store
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore, write_store
 from geomtp.rasters import read_window
 from geomtp.types import ClassMap
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from geomtp.data.sources.samrs import Fast
 from geomtp.data.sources.tiled import Scene, TiledSource, unlabelled_scenes
-from geomtp.labels.plan import SPLIT_FOLDERS
-from geomtp.labels.reports import ReadNotes
-from geomtp.labels.tiling import Tiling
-from geomtp.labels.xml_files import read_fair1m
+from geomtp.labels.engine.plan import SPLIT_FOLDERS
+from geomtp.labels.read_notes import ReadNotes
+from geomtp.labels.readers.xml_files import read_fair1m
+from geomtp.labels.tiles.tiling import Tiling
 
 
 @dataclass(frozen=True)

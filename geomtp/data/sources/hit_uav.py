@@ -8,11 +8,11 @@ from pathlib import Path
 
 from geomtp.data.sources.source import Source
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.coco import read_coco
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.segmenters import BoxSegmenter
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_building import build_store
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.coco import read_coco
+from geomtp.labels.segmenters.segmenter import BoxSegmenter
+from geomtp.labels.store.building import build_store
+from geomtp.labels.store.label_store import LabelStore
 from geomtp.types import ClassMap
 
 

@@ -13,13 +13,13 @@ from rasterio.features import rasterize
 
 from geomtp.data.sources.picture_files import copy_picture, write_picture
 from geomtp.data.sources.public import PublicSource, missing
-from geomtp.labels.coco import read_json_object
 from geomtp.labels.hash_order import hash_order
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_format import StoreInfo
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.coco import read_json_object
+from geomtp.labels.readers.image_files import ImageFolder
+from geomtp.labels.store.format import StoreInfo
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore
 from geomtp.rasters import georeference, read_window
 from geomtp.types import IGNORE, ClassMap, SizeHW
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from geomtp.data.sources.held_out import held_out
 from geomtp.data.sources.source import Source
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_building import build_store
-from geomtp.labels.xml_files import read_voc
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.xml_files import read_voc
+from geomtp.labels.store.building import build_store
+from geomtp.labels.store.label_store import LabelStore
 from geomtp.types import ClassMap
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from geomtp.data.sources.held_out import held_out
 from geomtp.data.sources.source import Source
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.geojson import read_geojson
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.segmenters import PolygonSegmenter
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_building import build_store
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.geojson import read_geojson
+from geomtp.labels.segmenters.segmenter import PolygonSegmenter
+from geomtp.labels.store.building import build_store
+from geomtp.labels.store.label_store import LabelStore
 from geomtp.types import ClassMap
 
 _PARENT_ZOOM = 19

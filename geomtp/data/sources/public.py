@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from rich.progress import track
 
-from geomtp.data.sources.source import IMAGENET_MEAN, IMAGENET_STD, Source
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore, StoreWriter
+from geomtp.data.sources.source import Source
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore, StoreWriter
+from geomtp.types import IMAGENET_MEAN, IMAGENET_STD
 
 Item = TypeVar("Item")
 

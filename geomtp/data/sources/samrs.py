@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from geomtp.data.sources.source import IMAGENET_MEAN, IMAGENET_STD, Source
+from geomtp.data.sources.source import Source
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.samrs import SamrsLayout, read_samrs
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_building import build_store
-from geomtp.types import ClassMap, Rgb
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.samrs import SamrsLayout, read_samrs
+from geomtp.labels.store.building import build_store
+from geomtp.labels.store.label_store import LabelStore
+from geomtp.types import IMAGENET_MEAN, IMAGENET_STD, ClassMap, Rgb
 
 _PALETTE_TEXT = """
     0,127,255 0,63,0 0,127,63 0,63,255 0,0,127 0,127,127 0,0,63 0,63,127 0,63,191 0,191,127

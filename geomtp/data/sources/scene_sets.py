@@ -8,10 +8,10 @@ from pathlib import Path
 
 from geomtp.data.sources.public import PublicSource, class_names, missing
 from geomtp.labels.hash_order import hash_order
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.image_files import ImageFolder
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore
 from geomtp.types import ClassMap
 
 Scene = tuple[str, str, int]

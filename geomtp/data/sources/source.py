@@ -5,13 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_format import StoreInfo
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.store.format import StoreInfo
+from geomtp.labels.store.label_store import LabelStore
 from geomtp.types import ClassMap
-
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 class Source(ABC):

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from geomtp.data.sources.source import Source
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore, write_store
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore, write_store
 from geomtp.rasters import georeference, read_window, write_raster
 from geomtp.types import IGNORE, ClassMap
 

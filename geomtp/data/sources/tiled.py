@@ -6,16 +6,20 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from geomtp.data.sources.public import PublicSource, missing
 from geomtp.labels.annotations import Annotations
-from geomtp.labels.dota import read_dota
-from geomtp.labels.image_files import ImageFolder
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_building import labels_of
-from geomtp.labels.tiling import Tiling, cut
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.dota import read_dota
+from geomtp.labels.readers.image_files import ImageFolder
+from geomtp.labels.store.building import labels_of
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore
+from geomtp.labels.tiles.tiling import Tiling, cut
+
+EmptyTiles = Literal["none", "val", "all"]
+"""Of which labelled images tiles without objects are kept."""
 
 Scene = tuple[str, Path, Annotations]
 """A split, the folder of the images, and what is annotated in one of them."""
@@ -25,10 +29,13 @@ Scene = tuple[str, Path, Annotations]
 class TiledSource(PublicSource):
     """A data set whose images are cut; tiles that were cut already (``annfiles``) are read as such.
 
-    - tiling: how they are cut; tiles without objects are written for the test images only
+    - tiling: how they are cut, but for its ``keep_empty``
+    - empty_tiles: which tiles without objects are kept beside those of the test images: "val",
+      where a detector may find what is not there; "all", to train on them too; or "none"
     """
 
     tiling: Tiling = Tiling()  # noqa: RUF009 (frozen)
+    empty_tiles: EmptyTiles = "val"
 
     def _build(self, root: Path, out: Path, notes: ReadNotes) -> tuple[LabelStore, ReadReport]:
         if (root / "trainval" / "annfiles").is_dir():
@@ -45,12 +52,15 @@ class TiledSource(PublicSource):
 
     def _tiles(self, scenes: list[Scene], out: Path, notes: ReadNotes) -> Iterator[ImageLabels]:
         for split, images, scene in self.tracked(scenes):
-            tiling = dataclasses.replace(self.tiling, keep_empty=split == "test")
+            tiling = dataclasses.replace(self.tiling, keep_empty=self._keeps_empty(split))
             stem = scene.image.replace("/", "_")
             named = dataclasses.replace(scene, image=f"{split}/{stem}")
             image = images / scene.image
             for tile in cut(named, image, tiling, out, notes, colour=True, skip_existing=True):
                 yield self._row(tile, split, out, notes)
+
+    def _keeps_empty(self, split: str) -> bool:
+        return split == "test" or self.empty_tiles in ("all", split)
 
     def _row(self, item: Annotations, split: str, images: Path, notes: ReadNotes) -> ImageLabels:
         if split == "test":
@@ -65,8 +75,9 @@ class TiledSource(PublicSource):
         tiles = list(read_dota(images, root / "trainval" / "annfiles", notes))
         for tile in self.tracked(tiles):
             split = "val" if tile.image in held_out else "train"
-            named = dataclasses.replace(tile, image=f"trainval/images/{tile.image}")
-            yield self._row(named, split, root, notes)
+            if tile.objects or self._keeps_empty(split):
+                named = dataclasses.replace(tile, image=f"trainval/images/{tile.image}")
+                yield self._row(named, split, root, notes)
         yield from unlabelled(root / "test" / "images", root, notes)
 
 

@@ -14,11 +14,11 @@ from geomtp.data.sources.picture_files import write_picture
 from geomtp.data.sources.public import PublicSource, missing
 from geomtp.labels.annotations import AnnotatedObject, Annotations
 from geomtp.labels.hash_order import hash_order
-from geomtp.labels.image_labels import ImageLabels
-from geomtp.labels.reports import ReadNotes, ReadReport
-from geomtp.labels.store import LabelStore
-from geomtp.labels.store_building import labels_of
-from geomtp.labels.xview import XVIEW_CLASSES, read_xview
+from geomtp.labels.read_notes import ReadNotes, ReadReport
+from geomtp.labels.readers.xview import XVIEW_CLASSES, read_xview
+from geomtp.labels.store.building import labels_of
+from geomtp.labels.store.image_labels import ImageLabels
+from geomtp.labels.store.label_store import LabelStore
 from geomtp.rasters import WindowXYXY, read_window
 from geomtp.types import ClassMap, SizeHW
 

@@ -10,8 +10,8 @@ from geomtp.data.sources.oam_buildings import parent_tile
 from geomtp.labels import change_map, semantic_map
 from geomtp.rasters import read_window, tile_georeference, write_raster
 from tests.labels.layouts import image, text
-from tests.labels.test_geojson import collection, feature, square
-from tests.labels.test_xml_files import annotation, voc_object
+from tests.labels.readers.test_geojson import collection, feature, square
+from tests.labels.readers.test_xml_files import annotation, voc_object
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -145,3 +145,37 @@ def test_parent_tiles():
     assert parent_tile("x/OAM-1238424-1046544-21.png") == "309606-261636"
     assert parent_tile("OAM-619213-523273-20.png") == "309606-261636"
     assert parent_tile("OAM-309606-261636-19.png") == "309606-261636"
+
+
+def cloud_scenes(root, side=256):
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    scenes = {}
+    for name in ("landsat5", "landsat7", "sentinel2"):
+        pixels = rng.random((side, side, 6), dtype=np.float32)
+        mask = rng.choice([0, 1, 3, 4], (side, side, 1)).astype(np.uint8)
+        np.savez(root / f"{name}.npz", img=pixels, msk=mask)
+        scenes[name] = pixels, mask
+    return scenes
+
+
+def test_cloud_scenes_are_cut_into_tiles(tmp_path):
+    scenes = cloud_scenes(tmp_path / "data")
+    store = SOURCES["cloud_scenes"].build(tmp_path / "data", tmp_path / "out")
+    assert [len(store.subset(split)) for split in ("train", "val", "test")] == [4, 4, 4]
+    row = next(row for row in store.subset("test") if row.image == "images/sentinel2__128_0.tif")
+    pixels, mask = scenes["sentinel2"]
+    np.testing.assert_array_equal(read_window(store.image_root / row.image), pixels[128:, :128])
+    found = semantic_map(row, store.image_root, values=store.info.semantic_values)
+    for value, class_id in ((0, 1), (1, 2), (3, 3), (4, 4)):
+        np.testing.assert_array_equal(found == class_id, mask[128:, :128, 0] == value)
+
+
+def test_a_file_that_holds_no_cloud_scene_is_refused(tmp_path):
+    cloud_scenes(tmp_path / "data", 128)
+    np.savez(tmp_path / "data" / "landsat7.npz", img=np.zeros((128, 128, 3), np.float32))
+    with pytest.raises(ValueError, match=r"landsat7\.npz does not hold the arrays img and msk"):
+        SOURCES["cloud_scenes"].build(tmp_path / "data", tmp_path / "out")
+    (tmp_path / "data" / "landsat7.npz").unlink()
+    with pytest.raises(FileNotFoundError, match="expected landsat5, landsat7"):
+        SOURCES["cloud_scenes"].build(tmp_path / "data", tmp_path / "out")

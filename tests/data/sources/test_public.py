@@ -10,7 +10,7 @@ from geomtp.data.sources import PUBLIC
 from geomtp.data.sources.change_patches import patch_starts
 from geomtp.data.sources.xview import clip_box, clip_starts, clip_windows
 from geomtp.labels import change_map, semantic_map
-from geomtp.labels.tiling import Tiling
+from geomtp.labels.tiles.tiling import Tiling
 from geomtp.rasters import read_window
 from tests.data.folders.layouts import picture
 from tests.data.sources import public_layouts
@@ -140,16 +140,54 @@ def test_dota_is_cut_at_one_size_or_several(tmp_path, name):
     tiles = {row.image for row in store}
     assert "train/P_train__128__0___0.tif" in tiles
     assert "train/P_train__128__172___72.tif" in tiles
-    assert splits(store) == {"train": 2, "val": 2, "test": 6}  # tiles without objects: test only
+    assert splits(store) == {"train": 2, "val": 6, "test": 6}  # of train only those with objects
     last = next(row for row in store if row.image == "train/P_train__128__172___72.tif")
     np.testing.assert_allclose(last.rboxes, [[98, 88, 40, 20, 0]], atol=1e-5)
     assert store.classes.names[last.rbox_labels[0]] == ("plane", "helipad")[name == "dota_v2"]
     test = store.subset("test")[0]
     assert test.rboxes is None  # not labelled, which is not the same as empty
-    assert report.images == 10
+    assert report.images == 14
     several = dataclasses.replace(source, tiling=Tiling(128, 60, (0.5, 1.0, 1.5)))
     tiles = {row.image for row in several.build(root, tmp_path / "several")}
     assert {name.split("__")[1] for name in tiles} == {"256", "128", "85"}
+
+
+@pytest.mark.parametrize(
+    ("empty_tiles", "counts"),
+    [
+        ("none", {"train": 2, "val": 2, "test": 6}),
+        ("val", {"train": 2, "val": 6, "test": 6}),
+        ("all", {"train": 6, "val": 6, "test": 6}),
+    ],
+)
+def test_tiles_without_objects_are_kept_where_asked_for(tmp_path, empty_tiles, counts):
+    root = LAYOUTS["dota_v1"](tmp_path / "data")
+    source = dataclasses.replace(PUBLIC["dota_v1"], tiling=Tiling(128, 28), empty_tiles=empty_tiles)
+    store = source.build(root, tmp_path / "out")
+    assert splits(store) == counts
+    for row in store.subset("val"):  # labelled: what a detector finds there counts against it
+        assert row.rboxes.shape == (len(row.rbox_labels), 5)
+        assert (store.image_root / row.image).is_file()
+    objects = {row.image: len(row.rboxes) for row in store if row.split != "test"}
+    assert sum(objects.values()) == sum(1 for count in objects.values() if count) == 4
+
+
+def test_tiles_of_the_reference_without_objects(tmp_path):
+    for name, line in (("a", "1 2 30 2 30 12 1 12 ship 0\n"), ("b", ""), ("c", "")):
+        for split in ("trainval", "val")[: 1 + (name == "c")]:
+            tile = f"{name}__64__0___0"
+            picture(tmp_path / "ss" / split / "images" / f"{tile}.png", size_hw=(64, 64))
+            text(tmp_path / "ss" / split / "annfiles" / f"{tile}.txt", line)
+    kept = {}
+    for empty_tiles in ("none", "val", "all"):
+        source = dataclasses.replace(PUBLIC["dota_v2"], empty_tiles=empty_tiles)
+        store = source.build(tmp_path / "ss", tmp_path / empty_tiles)
+        kept[empty_tiles] = {row.image.split("/")[-1][0]: row.split for row in store}
+    assert kept == {
+        "none": {"a": "train"},
+        "val": {"a": "train", "c": "val"},
+        "all": {"a": "train", "b": "train", "c": "val"},
+    }
 
 
 def test_dota_in_the_tiles_of_the_reference(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from geomtp.data.sources import SOURCES
 from geomtp.data.sources.oam_buildings import parent_tile
 from geomtp.labels import ImageLabels, PolygonSegmenter, change_map, semantic_map
-from geomtp.labels.geojson import read_geojson
+from geomtp.labels.readers.geojson import read_geojson
 from geomtp.rasters import Georeference, georeference, raster_info, read_window
 from tests.labels.layouts import notes
 
@@ -97,6 +97,23 @@ def test_taizhou(tmp_path):
         maps = np.stack([change_map(row, store.image_root) for row in store.subset(split)])
         assert (len(maps), (maps == 1).sum(), (maps == 0).sum()) == (8, changed, unchanged)
     assert_mean_and_std(store)
+
+
+def test_cloud_scenes(tmp_path):
+    store = SOURCES["cloud_scenes"].build(real("cloud_l1c"), tmp_path / "out")
+    values = store.info.semantic_values
+    wanted = {
+        "train": (0, 60488, 2698, 113029, 85929),
+        "val": (0, 43494, 6176, 118023, 94451),
+        "test": (0, 28583, 840, 183124, 49597),
+    }
+    for split, counts in wanted.items():
+        maps = [semantic_map(r, store.image_root, values=values) for r in store.subset(split)]
+        assert len(maps) == 16
+        assert tuple(np.bincount(np.stack(maps).ravel())) == counts
+    pixels = np.concatenate([read_window(store.image_root / r.image).reshape(-1, 6) for r in store])
+    np.testing.assert_allclose(store.mean, pixels.astype(float).mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(store.std, pixels.astype(float).std(axis=0), atol=1e-4)
 
 
 def test_a_landsat_pair_in_envi():

@@ -6,7 +6,7 @@ from geomtp.data.sources import SOURCES
 from geomtp.geometry import encode_rle
 from geomtp.labels import semantic_map
 from tests.labels.layouts import image, text
-from tests.labels.test_xml_files import DIOR_OBJECT, annotation
+from tests.labels.readers.test_xml_files import DIOR_OBJECT, annotation
 
 MASKS = np.zeros((2, 60, 80), dtype=bool)
 MASKS[0, 10:20, 10:40] = True

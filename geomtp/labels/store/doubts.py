@@ -1,0 +1,50 @@
+"""Leaving out instances that quality control or the segmenter itself doubts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from geomtp.labels.store.image_labels import PER_BOX, ImageLabels
+
+
+@dataclass(frozen=True)
+class DoubtRule:
+    """Which instances of a store are not trained on.
+
+    - least_score: those that the segmenter gave less, 0…1
+    - flags: those with any of these flags (``quality.FLAGS``)
+
+    The default leaves nothing out. Stores without scores or flags are not touched by that part of
+    the rule.
+    """
+
+    least_score: float = 0.0
+    flags: tuple[str, ...] = ()
+
+    def apply(self, labels: ImageLabels) -> ImageLabels:
+        """``labels`` without the doubtful instances; their pixels are to be ignored.
+
+        Rotated boxes stay: they are the annotation itself. A semantic map that is stored as a file
+        stays as it is.
+        """
+        if labels.boxes is None:
+            return labels
+        doubtful = np.zeros(len(labels.boxes), dtype=bool)
+        if self.least_score and labels.scores is not None:
+            doubtful |= labels.scores < self.least_score
+        if self.flags and labels.flags is not None:
+            doubtful |= [bool(set(self.flags) & set(flags)) for flags in labels.flags]
+        if not doubtful.any():
+            return labels
+        kept = np.flatnonzero(~doubtful)
+        rows: dict[str, Any] = {
+            name: tuple(value[i] for i in kept) if isinstance(value, tuple) else value[kept]
+            for name in PER_BOX
+            if (value := getattr(labels, name)) is not None
+        }
+        ignored = labels.rles or ()
+        left_out = tuple(rle for rle, bad in zip(ignored, doubtful, strict=False) if bad)
+        return replace(labels, **rows, ignored_rles=(*labels.ignored_rles, *left_out))
