@@ -22,7 +22,7 @@ setup: .venv/ready ## make the virtual environment .venv
 	$(BIN)/python -m pip install --quiet -e ".[dev,imagenet,sam,grabcut,lora,serve]"
 	touch .venv/ready
 
-demo: .venv/ready ## draw scenes, pretrain a small model on them, show what it learned
+demo: .venv/ready ## the whole story on drawn scenes, from rotated boxes to a map, with a page to look at
 	$(BIN)/geomtp demo
 
 check: .venv/ready ## style, types, floors of the house

@@ -38,11 +38,11 @@ ENCODER: dict[str, Any] = {
 WAYS: dict[str, dict[str, Any]] = {
     "probe": {"probe": True},
     "finetune": {
-        "steps": 120,
+        "steps": 160,
         "learning_rate": 1e-3,
         "warmup_steps": 20,
         "layer_decay": None,
-        "validate_every": 120,
+        "photometric": False,
     },
 }
 

@@ -82,6 +82,10 @@ def measure(
     (name,) = model.config.sources
     batch = drawn_batch(config, images, len(mean), len(source.classes), name)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+    for parameter in model.parameters():  # AdamW's state belongs to the peak of the first step, too
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
     cpu_s = []
     for _ in range(steps + 1):
         began = time.process_time()

@@ -1,11 +1,11 @@
 """Windows per second: `geomtp predict` from file to file, against the bare model on such windows.
 
-    python -m benchmarks.predict_throughput [--encoder NAME] [--side PX] [--window PX]
+    python -m benchmarks.predict_throughput [--encoder NAME] [--side PX] [--window PX] [--rounds N]
 
 Prints the rate of the model alone on random windows in memory, that of a plain loop (read a
 window, predict, write its middle into one array) and that of the command's machinery, all in one
 process and in turn, on a scene made for it. Beside the clock's seconds it counts the processor's,
-which tell the same on a machine with other work.
+which tell the same on a machine with other work; with several rounds each has its turn in each.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 
 from geomtp.inference.predict import predict_scenes
 from geomtp.inference.predict_config import Predict
-from geomtp.inference.window_model import WindowModel
+from geomtp.inference.window_model import WindowModel, open_model
 from geomtp.model import ModelConfig, MultiTaskModel, SourceConfig, build_model, save
 from geomtp.types import ClassMap
 
@@ -34,6 +34,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--window", type=int, default=256)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--compile", action="store_true")
     chosen = parser.parse_args()
     source = SourceConfig(ClassMap(tuple("abcdef")), ("semantic",))
     config = ModelConfig(chosen.encoder, chosen.window, {"made": source}, semantic_channels=64)
@@ -41,34 +44,48 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scene = _scene(Path(folder) / "scene.tif", chosen.side)
         save(model, Path(folder) / "model.safetensors")
-        _bare(model, 4, chosen)  # warms up
-        ours = _rates(lambda: _command(model, scene, Path(folder), chosen))
-        loop = _rates(lambda: _loop(model, scene, chosen))
-        bare = _rates(lambda: _bare(model, loop.windows, chosen))
-    print(f"{ours.windows} windows of {chosen.window} px, {chosen.encoder}, {chosen.batch} at once")
-    for name, rates in (("model alone", bare), ("plain loop", loop), ("geomtp predict", ours)):
-        share = rates.per_second / bare.per_second
-        cpu_share = rates.per_cpu_second / bare.per_cpu_second
+        looked_at = open_model(_settings(scene, Path(folder), chosen))
+        ways: dict[str, Callable[[], int]] = {
+            "model alone": lambda: _bare(model, chosen),
+            "plain loop": lambda: _loop(model, scene, chosen),
+            "geomtp predict": lambda: _command(looked_at, scene, Path(folder), chosen),
+        }
+        for way in ways.values() if chosen.compile else [ways["model alone"]]:
+            way()  # warms up
+        rates = {name: Rates() for name in ways}
+        for _ in range(chosen.rounds):
+            for name, way in ways.items():
+                rates[name].measure(way)
+    flags = f"{chosen.precision}{', compiled' if chosen.compile else ''}"
+    print(
+        f"{rates['geomtp predict'].windows} windows of {chosen.window} px in {chosen.rounds} "
+        f"rounds, {chosen.encoder}, {chosen.batch} at once; geomtp predict {flags}, others fp32"
+    )
+    bare = rates["model alone"]
+    for name, found in rates.items():
+        each, cpu_each = found.seconds / found.windows, found.cpu_seconds / found.windows
+        share = bare.seconds / bare.windows / each
+        cpu_share = bare.cpu_seconds / bare.windows / cpu_each
         print(
-            f"{name:<14} {rates.per_second:6.2f} windows/s ({share:.2f}) "
-            f"{rates.per_cpu_second:6.2f} per CPU second ({cpu_share:.2f})"
+            f"{name:<14} {1 / each:6.2f} windows/s ({share:.2f}) "
+            f"{1 / cpu_each:6.2f} per CPU second ({cpu_share:.2f}), {1e3 * cpu_each:.1f} ms each"
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rates:
-    """Windows, and how many of them in a second of the clock and of the processor."""
+    """Windows, and the seconds of the clock and of the processor that they took."""
 
-    windows: int
-    per_second: float
-    per_cpu_second: float
+    windows: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
-
-def _rates(run: Callable[[], int]) -> Rates:
-    began, cpu_began = time.perf_counter(), time.process_time()
-    windows = run()
-    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
-    return Rates(windows, windows / seconds, windows / cpu_seconds)
+    def measure(self, way: Callable[[], int]) -> None:
+        """Add a run of ``way``, which says how many windows it looked at."""
+        began, cpu_began = time.perf_counter(), time.process_time()
+        self.windows += way()
+        self.seconds += time.perf_counter() - began
+        self.cpu_seconds += time.process_time() - cpu_began
 
 
 def _scene(path: Path, side: int) -> Path:
@@ -79,24 +96,31 @@ def _scene(path: Path, side: int) -> Path:
     return path
 
 
-def _command(model: MultiTaskModel, scene: Path, folder: Path, chosen: argparse.Namespace) -> int:
-    config = Predict(
+def _settings(scene: Path, folder: Path, chosen: argparse.Namespace) -> Predict:
+    return Predict(
         checkpoint=folder / "model.safetensors",
         images=(str(scene),),
         out=folder / f"maps{time.monotonic_ns()}",
         window=chosen.window,
         windows_at_once=chosen.batch,
+        precision=chosen.precision,
+        compile=chosen.compile,
+        device="cpu",
     )
-    looked_at = WindowModel(model, "made", torch.device("cpu"))
-    (result,) = predict_scenes(config, lambda text: None, model=looked_at)
+
+
+def _command(looked_at: WindowModel, scene: Path, folder: Path, chosen: argparse.Namespace) -> int:
+    (result,) = predict_scenes(_settings(scene, folder, chosen), lambda text: None, model=looked_at)
     return int(result.summary["windows"])
 
 
 @torch.inference_mode()
-def _bare(model: MultiTaskModel, windows: int, chosen: argparse.Namespace) -> int:
+def _bare(model: MultiTaskModel, chosen: argparse.Namespace) -> int:
+    """As many windows as the scene has, in whole batches."""
     batch = torch.randn(chosen.batch, 3, chosen.window, chosen.window)
     sizes = [(chosen.window, chosen.window)] * chosen.batch
-    batches = -(-windows // chosen.batch)
+    along = -(-(chosen.side - chosen.window) // (chosen.window * 3 // 4)) + 1
+    batches = -(-(along**2) // chosen.batch)
     for _ in range(batches):
         model.predict(batch, sizes, "made")
     return batches * chosen.batch

@@ -22,7 +22,7 @@ from tests.labels.scenes import draw_scenes
 from tests.training.runs import draw_data
 
 SMALL = [
-    "--encoder", "resnet10t", "--image-size", "64", "--semantic-channels", "8",
+    "--encoder", "test_resnet", "--image-size", "64", "--semantic-channels", "8",
     "--detector-channels", "8", "--fc-channels", "16", "--proposals", "50", "--rois", "32",
     "--batch-size", "2", "--workers", "0", "--pictures", "1", "--accelerator", "cpu",
 ]  # fmt: skip

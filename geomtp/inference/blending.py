@@ -37,9 +37,8 @@ class BlockSums:
             x1, y1, x2, y2 = self._rect
             self._total = torch.zeros(len(mapped), y2 - y1, x2 - x1)
         down, across = (torch.from_numpy(part) for part in window.weights_yx)
-        mapped *= (down * share)[:, None] * across
         part = _inside(self._total, self._rect, window.reach_xyxy)
-        part += mapped
+        part.addcmul_(mapped, (down * share)[:, None] * across)
 
     def map(self) -> BlockMap:
         """The block's map; of a block without windows an empty one."""
@@ -47,12 +46,12 @@ class BlockSums:
         if not len(self._total):
             height, width = max(0, core[3] - core[1]), max(0, core[2] - core[0])
             return BlockMap(np.full((height, width), IGNORE, dtype=np.uint8), ())
-        labels = _inside(self._total, self._rect, core).argmax(dim=0).to(torch.uint8)
+        labels = _most_likely(_inside(self._total, self._rect, core))
         frame = tuple(
             Sums(rect, _inside(self._total, self._rect, rect).half().numpy())
             for rect in _frame(self._rect, core)
         )
-        return BlockMap(labels.numpy(), frame)
+        return BlockMap(labels, frame)
 
 
 def whole_map(
@@ -79,8 +78,14 @@ def whole_map(
             there = _within(total, border, common)
             there += _within(part.values, part.rect_xyxy, common)
         if total is not None:
-            _within(result[None], rect, border)[0] = total.argmax(axis=0)
+            _within(result[None], rect, border)[0] = _most_likely(torch.from_numpy(total))
     return result
+
+
+def _most_likely(values: Tensor) -> NDArray[np.uint8]:
+    """The index of the largest of (K, h, w), the first of equal ones: (h, w)."""
+    # max, for it goes through the values in the order of memory: argmax takes five times as long.
+    return np.asarray(values.max(dim=0).indices.to(torch.uint8))
 
 
 def _on_scene(probabilities: Tensor, window: Window, grid: Grid) -> Tensor:
@@ -89,7 +94,7 @@ def _on_scene(probabilities: Tensor, window: Window, grid: Grid) -> Tensor:
     factor = grid.looks[window.look][0].factor
     x, y = window.origin_xy
     if factor == 1:
-        return probabilities[:, top - y : bottom - y, left - x : right - x].clone()
+        return probabilities[:, top - y : bottom - y, left - x : right - x]
     height, width = probabilities.shape[1:]
     # Middles of scene pixels in the window, from −1 to 1 between its outer borders.
     across = ((torch.arange(left, right) + 0.5) * factor - x) * 2 / width - 1

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from geomtp.geometry import mask_boxes, polygons_from_mask
 from geomtp.inference.blocks import Window
 from geomtp.inference.found_objects import near_cell
+from geomtp.inference.pieces import agreeing_pairs, connected
 from geomtp.inference.scene_objects import SceneObjects
 from geomtp.types import Predictions
 
@@ -114,7 +115,8 @@ def instances_of_scene(found: FoundInstances, iou: float) -> SceneObjects:
 
     ``iou``: from which masks of a class are one object, counted where both windows look.
     """
-    groups = _groups(len(found.scores), _same(found, iou))
+    pairs = agreeing_pairs(found.polygons, found.labels, found.seen_xyxy, iou)
+    groups = connected(len(found.scores), pairs)
     merged = [_merged(found, group) for group in groups]
     scores = np.array([found.scores[group].max() for group in groups], dtype=np.float64)
     labels = np.array([found.labels[group[0]] for group in groups], dtype=np.int64)
@@ -134,39 +136,6 @@ def _outline(mask: Any, box: Any, shift: NDArray[Any], factor: float) -> Any:
     ]
     whole = parts[0] if len(parts) == 1 else shapely.multipolygons(parts)
     return shapely.transform(whole, lambda points: (points + corner) / factor)
-
-
-def _same(found: FoundInstances, iou: float) -> NDArray[np.int64]:
-    """Pairs (P, 2) of masks of one object."""
-    polygons = found.polygons
-    i, j = shapely.STRtree(polygons).query(polygons, predicate="intersects")
-    pairs = (i < j) & (found.labels[i] == found.labels[j])
-    i, j = i[pairs], j[pairs]
-    windows = shapely.box(*found.seen_xyxy.T)
-    common = shapely.area(shapely.intersection(polygons[i], polygons[j]))
-    of_i = shapely.area(shapely.intersection(polygons[i], windows[j]))
-    of_j = shapely.area(shapely.intersection(polygons[j], windows[i]))
-    same = common >= iou * np.maximum(of_i + of_j - common, 1e-9)
-    return np.stack([i[same], j[same]], axis=1).astype(np.int64)
-
-
-def _groups(count: int, pairs: NDArray[np.int64]) -> list[list[int]]:
-    """0…count−1 in groups that pairs connect."""
-    leader = list(range(count))
-
-    def first(i: int) -> int:
-        while leader[i] != i:
-            leader[i] = leader[leader[i]]
-            i = leader[i]
-        return i
-
-    for i, j in pairs.tolist():
-        a, b = sorted((first(i), first(j)))
-        leader[b] = a
-    groups: dict[int, list[int]] = {}
-    for i in range(count):
-        groups.setdefault(first(i), []).append(i)
-    return list(groups.values())
 
 
 def _merged(found: FoundInstances, group: list[int]) -> Any:

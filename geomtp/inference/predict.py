@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,22 +112,30 @@ class _Run:
         window = config.window or _trained_window(config, self.model)
         grid = scene_grid(config, self.model, window, scenes[0])
         settings = _settings(config, self.facts, scene_input, grid)
-        if _finished(out, name, settings):
+        of_blocks = {field: value for field, value in settings.items() if field not in _OF_FILES}
+        finished = partial(_finished, out, name, settings)
+        if finished():
             self.say(f"{summary_path(out, name)} is there already: nothing to do")
+            WorkFolder.clear(out, name, of_blocks)
             return None
         own = share_of_rank(len(grid), *process)
         if not own:
             return None
-        of_blocks = {field: value for field, value in settings.items() if field not in _OF_FILES}
-        work = WorkFolder.open(out, name, of_blocks, len(grid))
-        self._do(job_of(config, self.model, scenes, grid, self.say), work, own)
-        if (left := len(grid) - len(work.done)) > 0:
+        job = job_of(config, self.model, scenes, grid, self.say)
+        try:
+            work = WorkFolder.open(out, name, of_blocks, len(grid))
+            self._do(job, work, own)
+        except FileNotFoundError:
+            if not finished():
+                raise
+            return None  # another process did, and the folder is gone
+        if (left := len(grid) - len(work.done)) > 0 and not finished():
             self.say(f"{name}: {left} blocks are with other processes")
             return None
-        with work.merging() as taken:
-            if taken is None:
+        with work.merging() as alone:
+            if not alone or finished():
                 return None
-            result = write_scene(name, taken, scenes, grid, self.model, config, settings)
+            result = write_scene(name, work, scenes, grid, self.model, config, settings)
         self.say(f"wrote {', '.join(map(str, result.files))}")
         return result
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from geomtp.inference.blending import whole_map
 from geomtp.inference.blocks import Grid, RectXYXY
 from geomtp.inference.class_maps import write_class_map
 from geomtp.inference.found_instances import FoundInstances, instances_of_scene
-from geomtp.inference.found_objects import BOX_COLUMNS, FoundObjects, boxes_of_scene
+from geomtp.inference.found_objects import BOX_COLUMNS, FoundObjects
 from geomtp.inference.predict_config import SUMMARY_SUFFIX, Predict
 from geomtp.inference.preview import write_preview
+from geomtp.inference.scene_boxes import boxes_of_scene
 from geomtp.inference.scene_objects import SceneObjects
 from geomtp.inference.window_model import WindowModel
 from geomtp.inference.work_folder import WorkFolder
@@ -155,6 +158,7 @@ def write_scene(
 ) -> SceneResult:
     """Write the files of a scene all of whose blocks are done; the summary last.
 
+    One process at a time does: drafts that one which was killed left behind are removed first.
     Of two dates the first gives the grid, and the preview shows the second.
     """
     from geomtp.inference.map_polygons import write_polygons_of_map
@@ -163,6 +167,7 @@ def write_scene(
 
     scene = scenes[0]
     out, place, classes = config.out, scene.place, model.classes
+    _remove_drafts(out, name, (*model.tasks, "preview", "summary"))
     summary: dict[str, Any] = {"scene": name, "size_hw": scene.size_hw, "settings": settings}
     maps, vectors, found = {}, {}, {}
     for task in model.tasks:
@@ -205,6 +210,16 @@ def write_scene(
             json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
     return SceneResult(name, summary_path(out, name), summary, maps, vectors, preview)
+
+
+def _remove_drafts(out: Path, name: str, kinds: Iterable[str]) -> None:
+    """Remove the hidden files and folders from which files of a scene were to be made."""
+    for kind in kinds:
+        for draft in out.glob(glob.escape(f".{name}_{kind}.") + "*"):
+            if draft.is_dir():
+                shutil.rmtree(draft, ignore_errors=True)
+            else:
+                draft.unlink(missing_ok=True)
 
 
 def summary_path(out: Path, name: str) -> Path:

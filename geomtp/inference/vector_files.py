@@ -83,7 +83,7 @@ def write_layers(path: str | Path, layers: Sequence[VectorLayer]) -> dict[str, i
             if len(layers) > 1:  # with one, readers would ask which of the two tables is meant
                 _add_styles(draft, layers)
         elif suffix == ".geojson":
-            counts = {layers[0].name: _written_geojson(draft, layers[0])}
+            counts = {layers[0].name: _written_by_gdal(draft, layers[0], "GeoJSON")}
         else:
             counts = {layers[0].name: _written_parquet(draft, layers[0])}
     if len(layers) == 1:
@@ -160,24 +160,35 @@ def _as_multi_polygons(polygons: Any) -> Any:
     return shapely.multipolygons(parts, indices=owner) if len(parts) else polygons
 
 
-def _written_by_gdal(draft: Path, layer: VectorLayer, driver: str, **options: str) -> int:
+def write_geojson(layer: str | Path, path: str | Path) -> None:
+    """Write the one layer of the file ``layer`` as GeoJSON; form and errors as ``write_layers``."""
     import pyogrio
 
+    with _drafted(Path(path)) as draft, pyogrio.open_arrow(layer, use_pyarrow=True) as opened:
+        facts, stream = opened
+        _to_geojson(
+            draft,
+            stream,
+            facts["crs"],
+            layer=Path(layer).stem,
+            geometry_name=facts["geometry_name"] or "wkb_geometry",
+            geometry_type=facts["geometry_type"],
+        )
+
+
+def _written_by_gdal(draft: Path, layer: VectorLayer, driver: str) -> int:
     stream = _Stream(layer)
+    facts = {
+        "layer": layer.name,
+        "geometry_name": _GEOMETRY,
+        "geometry_type": "MultiPolygon" if layer.several_parts else "Polygon",
+    }
+    reader = pa.RecordBatchReader.from_batches(stream.schema, stream.batches())
     try:
-        with warnings.catch_warnings():
-            # An image without a place has no coordinate system.
-            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-            pyogrio.write_arrow(
-                pa.RecordBatchReader.from_batches(stream.schema, stream.batches()),
-                draft,
-                layer=layer.name,
-                driver=driver,
-                geometry_name=_GEOMETRY,
-                geometry_type="MultiPolygon" if layer.several_parts else "Polygon",
-                crs=layer.crs,
-                **options,
-            )
+        if driver == "GeoJSON":
+            _to_geojson(draft, reader, layer.crs, **facts)
+        else:
+            _to_gdal(draft, reader, layer.crs, driver=driver, **facts)
     except Exception:
         if stream.error is not None:
             raise stream.error from None
@@ -185,17 +196,28 @@ def _written_by_gdal(draft: Path, layer: VectorLayer, driver: str, **options: st
     return stream.count
 
 
-def _written_geojson(draft: Path, layer: VectorLayer) -> int:
+def _to_geojson(draft: Path, stream: Any, crs: str | None, **facts: str) -> None:
     from pyproj import CRS
 
-    if layer.crs is None:
-        return _written_by_gdal(draft, layer, "GeoJSON", COORDINATE_PRECISION="3")
-    if CRS.from_user_input(layer.crs).geodetic_crs is None:
+    if crs is None:
+        _to_gdal(draft, stream, None, driver="GeoJSON", COORDINATE_PRECISION="3", **facts)
+        return
+    if CRS.from_user_input(crs).geodetic_crs is None:
         raise ValueError(
             f"{draft.name}: there is no way from the scene's coordinate system to the longitude "
             "and latitude of GeoJSON: write a .gpkg file"
         )
-    return _written_by_gdal(draft, layer, "GeoJSON", RFC7946="YES")
+    _to_gdal(draft, stream, crs, driver="GeoJSON", RFC7946="YES", **facts)
+
+
+def _to_gdal(draft: Path, stream: Any, crs: str | None, **facts: str) -> None:
+    """Write a stream of Arrow batches; ``facts`` as ``pyogrio.write_arrow`` has them."""
+    import pyogrio
+
+    with warnings.catch_warnings():
+        # An image without a place has no coordinate system.
+        warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+        pyogrio.write_arrow(stream, draft, crs=crs, **facts)
 
 
 def _written_parquet(draft: Path, layer: VectorLayer) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +134,17 @@ def open_model(config: Predict, rank: int = 0) -> WindowModel:
         return WindowModel(graph, source_of(graph, config.classes_of), graph.device)
     model: MultiTaskModel = load(config.checkpoint).to(device)
     if config.compile:
+        _require_compiler(device)
         model.encoder.compile()
     precision = torch.bfloat16 if config.precision == "bf16" else torch.float32
     return WindowModel(model, source_of(model, config.classes_of), device, precision)
+
+
+def _require_compiler(device: torch.device) -> None:
+    """Raise ValueError where torch.compile would break down for lack of a C++ compiler."""
+    known = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
+    if device.type == "cpu" and not any(shutil.which(name) for name in known if name):
+        raise ValueError(
+            "--compile on a CPU needs a C++ compiler (g++, clang++, or one that CXX names): "
+            "install one, or leave out --compile"
+        )

@@ -82,7 +82,7 @@ def raster_info(path: str | Path) -> RasterInfo:
     for. Raises FileNotFoundError or OSError naming the file.
     """
     path = _existing(path)
-    with _readable(path):
+    with readable(path):
         picture = _open_picture(path)
         if picture is not None:
             with picture:
@@ -116,7 +116,7 @@ def read_window(
     one; ValueError for a window that leaves the image or is empty, and for a band it has not.
     """
     path = _existing(path)
-    with _readable(path):
+    with readable(path):
         picture = _open_picture(path)
         if picture is not None:
             with picture:
@@ -175,7 +175,7 @@ def _existing(path: str | Path) -> Path:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turn whatever an image library raises over ``path`` into one OSError that names it."""
     try:
         yield

@@ -26,6 +26,7 @@ from rasterio.windows import Window
 from geomtp.rasters.georeferences import Georeference
 from geomtp.rasters.named_files import names_other_files
 from geomtp.rasters.reading import PICTURES, open_plain, placed, quiet
+from geomtp.rasters.whole_files import require_whole
 from geomtp.types import SizeHW
 
 
@@ -221,7 +222,8 @@ def open_scene(
         plain_only: open nothing but files that hold their own pixels: no formats that name other
             files (``open_plain``), and no metadata that do.
 
-    Raises FileNotFoundError, OSError for what is no raster, ValueError for missing bands.
+    Raises FileNotFoundError, OSError for what is no raster or seen to be cut off, ValueError for
+    missing bands.
     """
     name = str(path)
     if not name.startswith("/vsi") and "://" not in name and not Path(name).exists():
@@ -234,6 +236,12 @@ def open_scene(
     if plain_only and names_other_files(raster):
         raster.close()
         raise OSError(f"{name} takes pixels from other files: give one that holds all")
+    if Path(name).is_file():
+        try:
+            require_whole(Path(name), raster)
+        except OSError:
+            raster.close()
+            raise
     return _chosen(raster, name, channels, bands)
 
 

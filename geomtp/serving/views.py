@@ -26,8 +26,8 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from geomtp.inference.value_ranges import ValueRange, range_of
-from geomtp.rasters import HALF_EQUATOR_M, Georeference, RasterInfo, Scene, open_scene, read_window
-from geomtp.rasters.reading import PICTURES, quiet
+from geomtp.rasters import HALF_EQUATOR_M, Georeference, RasterInfo, Scene, open_scene
+from geomtp.rasters.reading import quiet
 from geomtp.types import SizeHW
 
 TILE_PX = 256
@@ -103,8 +103,6 @@ def write_view(path: Path, out: Path, until: float) -> None:
     Raises OSError where the raster is damaged, TimeoutError (an OSError) where it takes too long.
     """
     with quiet(), open_shown(path) as scene:
-        if scene.raster.driver in PICTURES:
-            read_window(path, bands=[0])  # GDAL fills what a cut-off picture lacks with grey
         height, width = scene.size_hw
         stretch = _range(scene)
         profile: dict[str, Any] = {

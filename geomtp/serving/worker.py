@@ -13,14 +13,11 @@ import sys
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
-
-from geomtp.checkpoints import replacing
 
 Told = dict[str, Any]
 
@@ -72,6 +69,7 @@ class Hand:
     def _predict(self, job: Told) -> None:
         from geomtp.inference.predict import predict_scenes
         from geomtp.inference.predict_config import Predict
+        from geomtp.inference.vector_files import write_geojson
 
         settings = job["settings"]
         config = Predict(
@@ -107,22 +105,6 @@ class Hand:
         if windows == of or time.monotonic() - self._said_s > _SAID_EVERY_S:
             self._said_s = time.monotonic()
             self._answer({"windows": [windows, of]})
-
-
-def write_geojson(layer: Path, out: Path) -> None:
-    """Write the one layer of a file as GeoJSON: longitude and latitude, or pixels of the image."""
-    import pyogrio
-
-    frame = pyogrio.read_dataframe(layer)
-    placed = frame.crs is not None
-    if placed:
-        frame = frame.to_crs(4326)
-    with replacing(out) as beside, warnings.catch_warnings():
-        # An image without a place has no coordinate system.
-        warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-        pyogrio.write_dataframe(
-            frame, beside, driver="GeoJSON", **({"RFC7946": "YES"} if placed else {})
-        )
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ class Training(RunSettings):
         resize_range: zoom of the training views is drawn from this range.
         resize_relative_to: whether zoom 1 fits the image into the view ("crop") or keeps its
             pixels ("image").
-        photometric: whether brightness, contrast, saturation and hue vary.
+        photometric: whether brightness, contrast, saturation and hue vary; by default in all tasks
+            but scene, where colour tells a good deal.
         flip_vertically: whether views are mirrored top to bottom, too, not only left to right.
         evaluation_size: side that images are fitted into for validation; by default their own size.
         steps: optimiser steps.
@@ -141,7 +142,7 @@ class Training(RunSettings):
     batch_size: int = 3
     resize_range: tuple[float, float] = (0.5, 2.0)
     resize_relative_to: Literal["crop", "image"] = "crop"
-    photometric: bool = True
+    photometric: bool | None = None
     flip_vertically: bool = True
     evaluation_size: int | None = None
     steps: int = 80_000
@@ -177,6 +178,11 @@ class Training(RunSettings):
             raise ValueError(f"drops_at must be rising steps above 0, found {self.drops_at}")
         if unknown := {name.split("/")[0] for name in self.loss_weights} - set(ALL_TASKS):
             raise ValueError(f"loss_weights name tasks; {', '.join(sorted(unknown))} is none")
+
+    @property
+    def colours_vary(self) -> bool:
+        """What ``photometric`` says, or what is meant where it says nothing."""
+        return self.photometric is not False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +263,8 @@ class FineTune(Training):
             boxes).
         turn_degrees: the largest angle.
         square_classes: views with objects of these are turned by right angles only.
+        cut_rboxes: what becomes of a rotated box that a training view cuts: it stays whole, as in
+            the reference, or becomes the upright box round what is seen of it.
         rand_augment: change 8-bit pictures by two of the ways of RandAugment (for scene).
         erase_share: share of 8-bit pictures in which a rectangle becomes noise (for scene).
         exchange_dates: whether half of the pairs are seen in the other order.
@@ -268,8 +276,9 @@ class FineTune(Training):
         probe: train nothing; score nearest neighbours and the best linear layer on the features of
             the encoder as it is (for scene).
         neighbours: how many vote in a probe.
-        lora_rank: train corrections of this rank to the linear layers of the encoder, and none of
-            its own weights (needs peft); 0 trains them all. Written models are as any other.
+        lora_rank: train corrections of this rank to the linear layers of the encoder (where it has
+            none, to its convolutions of one pixel), and none of its own weights (needs peft); 0
+            trains them all. Written models are as any other.
         reuse_decoder: take the decoder of --weights too, which must be a whole model of ours; a
             detector takes that of another task where the file holds none of its own.
     """
@@ -286,6 +295,7 @@ class FineTune(Training):
     turn_share: float = 0.0
     turn_degrees: float = 180.0
     square_classes: tuple[str, ...] = ()
+    cut_rboxes: CutRboxes = "whole"
     rand_augment: bool = False
     erase_share: float = 0.0
     exchange_dates: bool = False
@@ -336,6 +346,11 @@ class FineTune(Training):
             )
         if self.reuse_decoder and not self.weights:
             raise ValueError("reuse_decoder takes the decoder from --weights, which names no file")
+
+    @property
+    def colours_vary(self) -> bool:
+        """What ``photometric`` says, or what is meant where it says nothing."""
+        return self.task != "scene" if self.photometric is None else self.photometric
 
     def _check_probe(self) -> None:
         if self.task != "scene":

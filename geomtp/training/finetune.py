@@ -124,6 +124,7 @@ def _view(config: FineTune) -> TrainTransform:
         area_range=config.view_area,
         largest_class=config.largest_class,
         turning=turning if config.turn_share else None,
+        cut_rboxes=config.cut_rboxes,
         rand_augment=config.rand_augment,
         erase_share=config.erase_share,
         exchange_dates=config.exchange_dates,

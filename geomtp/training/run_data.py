@@ -74,7 +74,7 @@ def training_view(config: Training) -> TrainTransform:
         config.image_size,
         resize_range=config.resize_range,
         resize_relative_to=config.resize_relative_to,
-        photometric=config.photometric,
+        photometric=config.colours_vary,
         flip_vertically=config.flip_vertically,
     )
 

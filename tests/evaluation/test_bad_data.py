@@ -112,7 +112,7 @@ def test_values_of_public_maps_are_told_with_counts(tmp_path, capsys):
     pixels = np.array(Image.open(path))
     pixels[:5] = 99
     Image.fromarray(pixels).save(path)
-    words = ["--encoder", "resnet10t", "--image-size", 64, "--semantic-channels", 8, "--steps", 1]
+    words = ["--encoder", "test_resnet", "--image-size", 64, "--semantic-channels", 8, "--steps", 1]
     words += ["--batch-size", 2, "--workers", 0, "--resize-range", "[1.0,1.0]"]
     words += ["--activation-checkpointing", "false", "--accelerator", "cpu"]
     said = refused(capsys, "finetune", "loveda", "--data", root, "--out", tmp_path / "run", *words)
@@ -133,7 +133,7 @@ def test_a_checkpoint_of_other_classes(task, layout, sentence, tmp_path, capsys)
     source = SourceConfig(ClassMap(("barn",)), (task,))
     widths = {"semantic_channels": 8, "detector_channels": 8, "fc_channels": 16}
     model = tmp_path / "model.safetensors"
-    save(build_model(ModelConfig("resnet10t", 64, {"mine": source}, **widths)), model)
+    save(build_model(ModelConfig("test_resnet", 64, {"mine": source}, **widths)), model)
     said = refused(capsys, "evaluate", model, "--data", root, "--out", tmp_path / "out")
     assert "the checkpoint's classes are not the data's: it knows barn, but " in said
     assert sentence in said

@@ -49,7 +49,7 @@ def tiles(folder, count=7):
 def model_file(folder):
     torch.manual_seed(1)
     config = ModelConfig(
-        encoder="resnet10t",
+        encoder="test_resnet",
         image_size=64,
         sources={"made": SourceConfig(CLASSES, TASKS)},
         semantic_channels=8,

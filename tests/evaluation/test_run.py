@@ -41,7 +41,7 @@ TASKS = {
 def model_file(folder, task, classes):
     torch.manual_seed(1)
     config = ModelConfig(
-        encoder="resnet10t",
+        encoder="test_resnet",
         image_size=64,
         sources={"made": SourceConfig(ClassMap(classes), (task,))},
         semantic_channels=8,
@@ -229,7 +229,7 @@ def test_the_size_that_training_validated_at():
 
 def test_a_fine_tuned_model_scores_as_its_training_validated(tmp_path):
     data, run = layouts.masked_images(tmp_path / "data"), tmp_path / "run"
-    small = {"encoder": "resnet10t", "semantic_channels": 8, "batch_size": 2, "workers": 0}
+    small = {"encoder": "test_resnet", "semantic_channels": 8, "batch_size": 2, "workers": 0}
     finetune(
         FineTune(task="semantic", data=data, out=run, image_size=96, steps=1, pictures=0, **small),
         lambda text: None,

@@ -1,6 +1,7 @@
 """``geomtp predict`` as it is typed, on tiny models with random weights."""
 
 import json
+import shutil
 
 import numpy as np
 import pyogrio
@@ -13,14 +14,14 @@ from pyarrow import parquet
 from geomtp.cli import main
 from geomtp.model import ModelConfig, SourceConfig, build_model, save
 from geomtp.types import ClassMap
-from tests.inference.scenes import UTM, write_scene
+from tests.inference.scenes import UTM, values_of, write_scene
 
 
 def model_file(folder, *tasks, std=(50.0,) * 3):
     torch.manual_seed(1)
     classes = ClassMap(("changed",) if tasks == ("change",) else ("house", "tank"))
     config = ModelConfig(
-        encoder="resnet10t",
+        encoder="test_resnet",
         image_size=64,
         sources={"made": SourceConfig(classes, tasks, (100.0,) * 3, std)},
         semantic_channels=8,
@@ -118,6 +119,7 @@ def test_two_dates_with_settings_of_the_run_beside_the_model(tmp_path, capsys):
         (["scene.tif", "--window", "16"], "a window has at least 32 pixels"),
         (["scene.tif", "--overlap", "0.7"], "overlap is a share of a window from 0 to 0.5"),
         (["lost.tif"], "lost.tif does not exist"),
+        (["cut.png"], "cut.png cannot be read as an image (is it damaged or cut off?)"),
         (["four.tif"], "four.tif has 4 bands"),
         (["scene.tif", "--bands", "1,2,9"], "scene.tif has no band '9'; it has 1 red"),
         (["scene.tif", "--windw", "64"], "did you mean 'window'?"),
@@ -128,12 +130,47 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, capsys, monkeypatch, words,
     monkeypatch.chdir(tmp_path)
     model = model_file(tmp_path, "semantic")
     write_scene(tmp_path / "scene.tif", colours(40, 40), photometric="RGB")
+    Image.fromarray(colours(40, 40).transpose(1, 2, 0)).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-99])
     four = np.zeros((4, 40, 40), np.uint16)
     write_scene(tmp_path / "four.tif", four, photometric="MINISBLACK")
     status, _, wrong = run(capsys, model, *words)
     assert status == 1
     assert complaint in wrong
     assert len(wrong.strip().splitlines()) == 1
+
+
+def test_compiling_without_a_compiler_is_told_in_one_sentence(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    scene = write_scene(tmp_path / "scene.tif", colours(40, 40), photometric="RGB")
+    status, _, wrong = run(capsys, model_file(tmp_path, "semantic"), scene, "--compile")
+    assert status == 1
+    assert "--compile on a CPU needs a C++ compiler" in wrong
+    assert len(wrong.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_and_in_bf16_gives_nearly_the_same_map(tmp_path, capsys):
+    torch.manual_seed(1)
+    source = SourceConfig(ClassMap(("house", "tank")), ("semantic",), (100.0,) * 3, (50.0,) * 3)
+    config = ModelConfig("vit_t_rvsa", 64, {"made": source}, semantic_channels=16)
+    save(build_model(config), tmp_path / "model.safetensors")
+    scene = write_scene(tmp_path / "scene.tif", colours(150, 200))
+    maps = {}
+    for name, flags in {
+        "plain": (),
+        "bf16": ("--precision", "bf16"),
+        "compiled": ("--compile",),
+    }.items():
+        out = tmp_path / name
+        status, _, wrong = run(capsys, tmp_path / "model.safetensors", scene, *flags, "--out", out)
+        assert status == 0, wrong  # which holds a warning of torch's compiler where GPUs are missed
+        maps[name] = values_of(out / "scene_semantic.tif")
+    assert len(np.unique(maps["plain"])) > 1
+    assert (maps["compiled"] == maps["plain"]).mean() > 0.999
+    assert 0.9 < (maps["bf16"] == maps["plain"]).mean() < 1
 
 
 def test_help_has_examples(capsys):

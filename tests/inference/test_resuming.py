@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from geomtp.inference import predict as module
+from geomtp.inference import scene_result
 from geomtp.inference.work_folder import WorkFolder
 from tests.inference.scenes import noise, predicted, values_of, write_scene
 from tests.inference.stub_models import Blur
@@ -87,16 +89,84 @@ def test_a_merge_that_fails_can_be_done_again(monkeypatch, tmp_path, scene):
     assert values_of(result.maps["semantic"]).shape == (300, 300)
 
 
-def test_a_folder_has_one_merger_and_comes_back_when_it_was_killed(tmp_path):
+def test_a_process_that_starts_while_another_merges_leaves_it_alone(monkeypatch, tmp_path, scene):
+    out = tmp_path / "out"
+    (alone,) = predicted(monkeypatch, Blur(), tmp_path / "alone", scene, window=64)
+    late = []
+
+    def while_merging(*arguments, **more):
+        with monkeypatch.context() as patch:
+            patch.setattr(scene_result, "write_class_map", write_class_map)
+            for rank in "01":
+                patch.setenv("RANK", rank)
+                patch.setenv("WORLD_SIZE", "2")
+                late.append(predicted(patch, Tired(0), out, scene, window=64))
+        write_class_map(*arguments, **more)
+
+    write_class_map = scene_result.write_class_map
+    monkeypatch.setattr(scene_result, "write_class_map", while_merging)
+    (result,) = predicted(monkeypatch, Blur(), out, scene, window=64)
+    assert late == [[], []]
+    assert result.maps["semantic"].read_bytes() == alone.maps["semantic"].read_bytes()
+    assert not list(out.glob(".scene*"))
+
+
+@pytest.mark.parametrize("step", ["open", "merging"])
+def test_a_process_that_comes_when_another_has_just_finished(monkeypatch, tmp_path, scene, step):
+    out = tmp_path / "out"
+    original = getattr(WorkFolder, step)
+
+    def after_the_other(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(WorkFolder, step, original)
+            others.append(predicted(patch, Blur(), out, scene, window=64))
+        return original(*arguments)
+
+    others = []
+    monkeypatch.setattr(WorkFolder, step, after_the_other)
+    assert predicted(monkeypatch, Blur(), out, scene, window=64) == []
+    assert [len(found) for found in others] == [1]
+    assert not list(out.glob(".scene*"))
+    assert values_of(out / "scene_semantic.tif").shape == (300, 300)
+
+
+def test_a_process_whose_folder_goes_while_it_looks(monkeypatch, tmp_path, scene):
+    out, others = tmp_path / "out", []
+
+    class Overtaken(Blur):
+        def say(self, images, images_after):
+            if not others:
+                with monkeypatch.context() as patch:
+                    others.append(predicted(patch, Blur(), out, scene, window=64))
+            return super().say(images, images_after)
+
+    assert predicted(monkeypatch, Overtaken(), out, scene, window=64) == []
+    assert [len(found) for found in others] == [1]
+    assert not list(out.glob(".scene*"))
+
+
+def test_what_a_killed_process_left_is_removed(monkeypatch, tmp_path, scene):
+    out = tmp_path / "out"
+    (out / ".scene_preview.0123").mkdir(parents=True)
+    (out / ".scene_semantic.tif.0123.part").touch()
+    (out / ".scene_semantic_semantic.tif.0123.part").touch()  # of another scene
+    (result,) = predicted(monkeypatch, Blur(), out, scene, window=64)
+    settings = {k: v for k, v in result.summary["settings"].items() if k not in module._OF_FILES}
+    WorkFolder.open(out, "scene", settings, 36)  # killed after the summary was written
+    (out / ".scene.work-0123").mkdir()  # killed while its folder was removed
+    assert predicted(monkeypatch, Tired(0), out, scene, window=64) == []
+    hidden = [path.name for path in out.iterdir() if path.name.startswith(".")]
+    assert hidden == [".scene_semantic_semantic.tif.0123.part"]
+    WorkFolder.open(out, "scene", {"window": 96}, 36)
+    assert predicted(monkeypatch, Tired(0), out, scene, window=64) == []
+    assert (out / ".scene.work").is_dir()  # begun with other settings
+
+
+def test_a_folder_has_one_merger(tmp_path):
     work = WorkFolder.open(tmp_path, "scene", {"window": 64}, 3)
-    with work.merging() as taken:
-        assert taken is not None
-        with work.merging() as second:
-            assert second is None
-        assert json.loads((taken.path / "plan.json").read_text()) == {"window": 64}
+    with pytest.raises(OSError, match="disk full"), work.merging() as alone:
+        raise OSError("disk full" if alone else "not alone")
+    with work.merging() as alone, work.merging() as second:
+        assert (alone, second) == (True, False)
+        assert json.loads((work.path / "plan.json").read_text()) == {"window": 64}
     assert list(tmp_path.iterdir()) == []
-    work = WorkFolder.open(tmp_path, "scene", {"window": 64}, 3)
-    work.path.rename(tmp_path / ".scene.work-0123")  # as a killed merger leaves it
-    again = WorkFolder.open(tmp_path, "scene", {"window": 64}, 3)
-    assert (again.path / "plan.json").is_file()
-    assert not (tmp_path / ".scene.work-0123").exists()

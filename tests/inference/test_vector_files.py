@@ -1,6 +1,7 @@
 """Files of objects: planted boxes come back where they are, in every format, without a warning."""
 
 import dataclasses
+import json
 import math
 import re
 import warnings
@@ -13,7 +14,7 @@ import shapely
 from pyproj import CRS
 
 from geomtp.inference.scene_objects import SceneObjects
-from geomtp.inference.vector_files import FORMATS, write_layers, write_objects
+from geomtp.inference.vector_files import FORMATS, write_geojson, write_layers, write_objects
 from geomtp.inference.vector_layers import MapShapes, objects_frame, objects_layer
 from geomtp.labels.read_notes import ReadNotes
 from geomtp.labels.readers.geopackage import read_geopackage
@@ -185,6 +186,20 @@ def test_geojson_is_cut_at_the_180th_meridian(tmp_path):
     assert (west, east) == (-180, 180)
     assert frame.geometry[0].geom_type == "MultiPolygon"
     assert frame["length_m"][0] == pytest.approx(600, rel=1e-3)
+
+
+@pytest.mark.parametrize("place", [UTM, None], ids=["placed", "pixels"])
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_geopackage_becomes_the_geojson_that_would_have_been_written(tmp_path, place, count):
+    write_objects(tmp_path / "a.gpkg", rotated(count), CLASSES, place, task="rotated")
+    write_objects(tmp_path / "direct.geojson", rotated(count), CLASSES, place, task="rotated")
+    write_geojson(tmp_path / "a.gpkg", tmp_path / "a.geojson")
+    made, direct = (json.loads((tmp_path / f"{n}.geojson").read_text()) for n in ("a", "direct"))
+    assert len(made["features"]) == count
+    assert made["features"] == direct["features"]
+    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".qml"} == {
+        "a.gpkg", "a.geojson", "direct.geojson",
+    }  # fmt: skip
 
 
 def test_labels_are_read_from_the_file(tmp_path):

@@ -141,11 +141,8 @@ def test_virtual_rasters_archives_and_what_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"b\.tif does not exist"):
         open_scene(tmp_path / "b.tif", channels=1)
     (tmp_path / "c.tif").write_bytes(path.read_bytes()[:700])
-    with (
-        pytest.raises(OSError, match=r"c\.tif cannot be"),
-        open_scene(tmp_path / "c.tif", channels=1) as scene,
-    ):
-        scene.read((0, 0), (20, 30))
+    with pytest.raises(OSError, match=r"c\.tif is cut off: it holds 700 bytes"):
+        open_scene(tmp_path / "c.tif", channels=1)
 
 
 def test_a_second_date_is_laid_on_the_first(tmp_path):
@@ -183,3 +180,39 @@ def test_metadata_that_names_other_files_is_refused_where_images_are_of_stranger
         assert scene.size_hw == (20, 30)
     with pytest.raises(OSError, match=r"a\.tif takes pixels from other files: give one that holds"):
         open_scene(path, channels=1, plain_only=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "writing"),
+    [
+        ("a.png", {"driver": "PNG"}),
+        ("a.jpg", {"driver": "JPEG"}),
+        ("a.tif", {"driver": "GTiff", "tiled": True, "blockxsize": 64, "blockysize": 64}),
+        ("a.tif", {"driver": "GTiff", "compress": "deflate", "interleave": "band"}),
+        ("a.tif", {"driver": "COG", "compress": "deflate"}),
+    ],
+    ids=["png", "jpeg", "tiles", "strips", "cog"],
+)
+def test_a_cut_off_file_is_told_when_it_is_opened(tmp_path, name, writing):
+    path, pixels = tmp_path / name, np.random.default_rng(0).integers(0, 255, (3, 300, 200))
+    profile = {"height": 300, "width": 200, "count": 3, "dtype": "uint8", **writing}
+    with quiet(), rasterio.open(path, "w", **profile) as raster:
+        raster.write(pixels.astype(np.uint8))
+    content = path.read_bytes()
+    open_scene(path, channels=3).close()
+    for share in (0.3, 0.7, 0.99):
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(
+            OSError, match=rf"{name} (is cut off|cannot be (read|opened))"
+        ) as caught:
+            open_scene(path, channels=3)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_tiles_that_were_never_written_are_no_damage(tmp_path):
+    path = tmp_path / "a.tif"
+    profile = {"driver": "GTiff", "height": 300, "width": 200, "count": 1, "dtype": "uint8"}
+    with quiet(), rasterio.open(path, "w", tiled=True, sparse_ok=True, **profile) as raster:
+        raster.write(np.ones((1, 16, 16), np.uint8), window=((0, 16), (0, 16)))
+    with open_scene(path, channels=1) as scene:
+        assert scene.read((0, 0), (300, 200)).values.sum() == 256

@@ -204,7 +204,7 @@ def expected(run: Run) -> dict[str, Any]:
         else theirs["schedule"][0]["start_factor"],
         "workers": theirs["workers_per_gpu"],
         "flip_vertically": all_flips,
-        "photometric": any(name.endswith("PhotoMetricDistortion") for name in steps),
+        "colours_vary": any(name.endswith("PhotoMetricDistortion") for name in steps),
         # The detectors' copy of the backbone has no global relative positions.
         **(
             {}

@@ -31,7 +31,7 @@ def write_checkpoint(path, tasks=("semantic", "rotated")):
     torch.manual_seed(0)
     classes = ClassMap(("ship", "plane"), ((255, 200, 0), (0, 200, 255)))
     config = ModelConfig(
-        encoder="resnet10t", image_size=64, sources={"made": SourceConfig(classes, tasks)},
+        encoder="test_resnet", image_size=64, sources={"made": SourceConfig(classes, tasks)},
         semantic_channels=8, detector_channels=8, fc_channels=16, proposals=50, rois=32,
         change_channels=(16, 8, 8, 8),
     )  # fmt: skip

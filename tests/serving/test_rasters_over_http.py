@@ -68,7 +68,7 @@ def test_an_upload_is_described(client, tmp_path):
 def test_what_is_no_image_is_refused_in_a_sentence(client, tmp_path, content):
     answer = upload(client, content, "bad.png")
     assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("bad.png cannot be read")
+    assert answer.json()["detail"].startswith(("bad.png cannot be read", "bad.png is cut off"))
     assert str(tmp_path) not in answer.text
     assert stored(tmp_path) == []
 

@@ -26,7 +26,7 @@ def draw(folder: Path) -> Path:
 def small_study(data: Path, out: Path, **changes) -> StudyStages:
     """One ladder of two rungs, one task, two seeds, one fraction: five runs."""
     study = StudyStages(
-        ladders={"cnn": Ladder("resnet10t", {"nothing": (), "mtp": ("mtp",)})},
+        ladders={"cnn": Ladder("test_resnet", {"nothing": (), "mtp": ("mtp",)})},
         stages={"mtp": Stage("mtp", {"sources": {"harbour": {"tasks": ["semantic"]}}})},
         transfers={"chips": Transfer("scene", settings={"image_size": 32})},
         data=data,

@@ -122,7 +122,7 @@ def test_a_study_leaves_table_report_and_cells(done):
     assert (about["kind"], about["settings"]["train_fraction"]) == ("FineTune", 0.5)
     assert about["weights"] is None
     stage = study.out / "cells" / result.rows[0].cell / "run"
-    assert read_weights(stage / "encoder.safetensors")[1]["encoder"] == "resnet10t"
+    assert read_weights(stage / "encoder.safetensors")[1]["encoder"] == "test_resnet"
 
 
 def test_seeds_differ_and_rungs_are_paired(done):
@@ -337,7 +337,7 @@ ladders:
     encoder: vit_t_rvsa
     rungs: {{nothing: [], mae: [mae], mtp: [mtp], mae_mtp: [mae, mtp], mae_weighed: [mae, weighed]}}
   cnn:
-    encoder: resnet10t
+    encoder: test_resnet
     rungs: {{nothing: [], mtp: [mtp]}}
 stages:
   mae:

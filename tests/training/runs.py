@@ -23,7 +23,7 @@ def small_config(data: Path, out: Path, **changes) -> PretrainMTP:
         "sources": {"town": SourceRun(), "harbour": SourceRun(tasks=("semantic", "rotated"))},
         "data": data,
         "out": out,
-        "encoder": "resnet10t",
+        "encoder": "test_resnet",
         "image_size": 64,
         "resize_relative_to": "image",
         "semantic_channels": 8,

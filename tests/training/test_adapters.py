@@ -17,10 +17,10 @@ LAND = SourceConfig(ClassMap(("field", "water")), tasks=("scene",))
 IMAGES = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-def small_model():
+def small_model(encoder="vit_t_rvsa"):
     torch.manual_seed(0)
-    options = {"pyramid": False, "drop_path": 0.0}
-    return build_model(ModelConfig("vit_t_rvsa", 64, {"land": LAND}, encoder_options=options))
+    options = {"pyramid": False, "drop_path": 0.0} if encoder == "vit_t_rvsa" else {}
+    return build_model(ModelConfig(encoder, 64, {"land": LAND}, encoder_options=options))
 
 
 def scene_logits(model):
@@ -84,7 +84,30 @@ def test_mistakes_in_one_sentence(monkeypatch):
         FineTune(task="scene", lora_rank=2, freeze_encoder=True)
 
 
-def test_encoders_of_convolutions_have_no_place_for_them():
+def test_in_encoders_of_convolutions_those_of_one_pixel_are_adapted():
     pytest.importorskip("peft")
-    with pytest.raises(ValueError, match="this encoder has none"):
-        add_adapters(create_encoder("resnet10t", image_size=64), 2)
+    model, plain = small_model("tf_efficientnet_lite0"), small_model("tf_efficientnet_lite0")
+    count = add_adapters(model.encoder, 2)
+    pointwise = [
+        m
+        for m in plain.encoder.modules()
+        if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (1, 1)
+    ]
+    assert len(pointwise) > 20
+    assert count == sum(2 * (m.in_channels + m.out_channels) for m in pointwise)
+    torch.testing.assert_close(scene_logits(model), scene_logits(plain))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_B" in name:
+                parameter.normal_(std=0.05)
+    whole = merged(model)
+    assert list(whole.state_dict()) == list(plain.state_dict())
+    want = scene_logits(model)
+    torch.testing.assert_close(scene_logits(whole), want, rtol=1e-3, atol=1e-5)
+    assert (want - scene_logits(plain)).abs().max() > 1e-4
+
+
+def test_encoders_without_either_are_refused():
+    pytest.importorskip("peft")
+    with pytest.raises(ValueError, match="this encoder has neither"):
+        add_adapters(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()), 2)

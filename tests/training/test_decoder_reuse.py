@@ -11,7 +11,7 @@ from geomtp.types import ClassMap
 
 def model_of(*tasks, **settings):
     source = SourceConfig(ClassMap(("house", "tank")), tasks=tasks)
-    config = ModelConfig("resnet10t", 64, {"town": source}, detector_channels=8, fc_channels=16)
+    config = ModelConfig("test_resnet", 64, {"town": source}, detector_channels=8, fc_channels=16)
     return build_model(dataclasses.replace(config, **settings))
 
 

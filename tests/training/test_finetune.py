@@ -9,6 +9,7 @@ import pytest
 
 from geomtp.cli import main
 from geomtp.model import load
+from geomtp.training import finetune as run
 from geomtp.training.configs import FineTune
 from geomtp.training.finetune import finetune
 from geomtp.training.interruption import StopBetweenSteps
@@ -17,7 +18,7 @@ from geomtp.training.run_folder import RunFolder
 from tests.data.folders import layouts
 
 SMALL = {
-    "encoder": "resnet10t", "image_size": 64, "semantic_channels": 8, "detector_channels": 8,
+    "encoder": "test_resnet", "image_size": 64, "semantic_channels": 8, "detector_channels": 8,
     "fc_channels": 16, "proposals": 50, "rois": 32, "batch_size": 2, "steps": 2, "workers": 0,
     "log_every": 1, "pictures": 1, "accelerator": "cpu", "learning_rate": 1e-3,
 }  # fmt: skip
@@ -65,6 +66,22 @@ def test_the_command_as_it_is_typed(data, tmp_path, capsys, task):
     model = load(folder.model)
     assert list(model.decoders) == [task]
     assert list(model.config.sources) == [task]
+
+
+def test_views_are_as_the_settings_say(data, tmp_path, monkeypatch):
+    def view_of(task, **changes):
+        seen = []
+        monkeypatch.setattr(run, "train", lambda module, folder, data, say: seen.append(data))
+        finetune(config_of(task, data[task], tmp_path / f"{task}{len(changes)}", **changes), silent)
+        (training,) = seen[0].training.values()
+        return training.transform
+
+    assert view_of("rotated", cut_rboxes="upright").cut_rboxes == "upright"
+    assert view_of("rotated").cut_rboxes == "whole"
+    assert view_of("semantic").photometric
+    assert not view_of("semantic", photometric=False).photometric
+    assert not view_of("scene").photometric  # where colour tells a good deal
+    assert view_of("scene", photometric=True).photometric
 
 
 def test_figures_are_floats_by_name(data, tmp_path):

@@ -62,7 +62,7 @@ def test_a_run_leaves_all_that_is_needed(data, tmp_path):
     for key, value in model.state_dict().items():
         assert saved[f"model.{key}"].equal(value), key
     _, info = read_weights(folder.encoder)
-    assert (info["kind"], info["encoder"], info["image_size"]) == ("encoder", "resnet10t", 64)
+    assert (info["kind"], info["encoder"], info["image_size"]) == ("encoder", "test_resnet", 64)
     assert "town" in story_of(result, "geomtp pretrain mtp")
 
 

@@ -72,7 +72,7 @@ def test_the_command_scores_and_writes_a_model(tmp_path, capsys):
     data = layouts.class_folders(tmp_path / "land", 8)
     out = RunFolder(tmp_path / "run")
     words = ["finetune", "scene", "--data", str(data), "--out", str(out.path), "--probe", "true"]
-    words += ["--encoder", "resnet10t", "--image-size", "64", "--accelerator", "cpu"]
+    words += ["--encoder", "test_resnet", "--image-size", "64", "--accelerator", "cpu"]
     words += ["--workers", "0", "--neighbours", "3", "--pictures", "1"]
     done = main(words)
     said = capsys.readouterr()

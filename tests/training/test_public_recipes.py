@@ -12,7 +12,7 @@ from geomtp.training.run_folder import RunFolder
 from tests.data.sources.public_layouts import LAYOUTS
 
 SMALL = [
-    "--encoder", "resnet10t", "--image-size", "64", "--semantic-channels", "8",
+    "--encoder", "test_resnet", "--image-size", "64", "--semantic-channels", "8",
     "--detector-channels", "8", "--fc-channels", "16", "--proposals", "50", "--rois", "32",
     "--batch-size", "2", "--steps", "1", "--workers", "0", "--accelerator", "cpu",
     "--activation-checkpointing", "false", "--pictures", "1", "--validation-limit", "2",
@@ -74,7 +74,7 @@ def test_settings_that_do_not_fit_are_told(changes, sentence):
 def test_official_detectors_have_no_global_relative_positions(tmp_path):
     data = LAYOUTS["dior_r"](tmp_path / "data")
     words = ["finetune", "dior_r", "--data", str(data), "--out", str(tmp_path / "run"), *SMALL]
-    words[words.index("resnet10t")] = "vit_t_rvsa"
+    words[words.index("test_resnet")] = "vit_t_rvsa"
     assert main([*words, "--pictures", "0"]) == 0
     encoder = load(RunFolder(tmp_path / "run").model).encoder
     assert not any("rel_pos" in name for name, _ in encoder.blocks[2].named_parameters())

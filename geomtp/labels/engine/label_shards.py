@@ -99,7 +99,7 @@ def check_settings(config: GenerateLabels) -> None:
     """
     _tiling(config)
     if config.segmenter != "sam" or config.weights is None:
-        _segmenter(config, "cpu")
+        _segmenter(config, process=0)
     elif not (config.online or config.weights.is_dir()):
         raise FileNotFoundError(f"{config.weights} is no folder: expected the weights of sam")
 
