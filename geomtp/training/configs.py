@@ -114,6 +114,9 @@ class Training(RunSettings):
         ema_decay: keep a moving average of the weights, and validate and export it.
         batch_norm: "train" uses and updates batch statistics; "frozen_encoder" keeps the running
             statistics in the encoder as they are; "frozen" everywhere.
+        statistics_batches: after the last step, measure the running statistics of batch norms
+            anew on so many batches of training views; 0 keeps those of the training. It pays after
+            short trainings and with small batches.
         freeze_encoder: train the decoders alone, on an encoder as it is in use.
         validate_every: steps between validations; 0 validates only at the end.
         validate_first: validate before the first step too, to see what was learned.
@@ -153,6 +156,7 @@ class Training(RunSettings):
     loss_weights: dict[str, float] = field(default_factory=dict)
     ema_decay: float | None = None
     batch_norm: Literal["train", "frozen_encoder", "frozen"] = "train"
+    statistics_batches: int = 0
     freeze_encoder: bool = False
     validate_every: int = 0
     validate_first: bool = False
@@ -162,7 +166,8 @@ class Training(RunSettings):
     strict: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch_size", 1), ("image_size", 32), ("log_every", 1)):
+        leasts = {"steps": 1, "batch_size": 1, "image_size": 32, "log_every": 1}
+        for name, least in (leasts | {"statistics_batches": 0}).items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
         for name in ("mean", "std"):

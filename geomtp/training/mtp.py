@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 
 from geomtp.data.dataset import StoreDataset
-from geomtp.data.mixing import StepSampler, batch_shares, train_loader
+from geomtp.data.mixing import batch_shares
 from geomtp.labels import DoubtRule, LabelStore
 from geomtp.model import ModelConfig, build_model
 from geomtp.training.balance import UncertaintyBalance
@@ -24,7 +24,12 @@ from geomtp.training.run import (
     silence_known_warnings,
     train,
 )
-from geomtp.training.run_data import held_out_view, model_config_of, training_view
+from geomtp.training.run_data import (
+    further_steps,
+    held_out_view,
+    model_config_of,
+    training_view,
+)
 from geomtp.training.run_folder import RunFolder, is_first_process
 from geomtp.training.stores import Say, build_stores, open_stores, wait_for_stores
 
@@ -55,13 +60,7 @@ def pretrain_mtp(config: PretrainMTP, say: Say = print) -> RunResult:
 
 def _conflict_log(config: PretrainMTP, data: RunData, folder: RunFolder) -> ConflictLog:
     """Measures conflicts on views that are drawn apart from those of the training."""
-    sampler = StepSampler(
-        {name: len(dataset) for name, dataset in data.training.items()},
-        data.shares,
-        config.conflict_batches,
-        seed=config.seed + 1,
-    )
-    steps = train_loader(data.training, sampler, size_px=config.image_size, workers=0)
+    steps = further_steps(config, data.training, data.shares, config.conflict_batches)
     return ConflictLog(steps, folder, config.conflicts_every, config.seed)
 
 

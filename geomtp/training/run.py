@@ -17,8 +17,9 @@ from geomtp.model import MultiTaskModel
 from geomtp.training.configs import Training
 from geomtp.training.curves import draw_curves, read_metrics
 from geomtp.training.module import MultiTaskTraining
-from geomtp.training.run_data import StepData
+from geomtp.training.run_data import StepData, further_steps
 from geomtp.training.run_folder import RunFolder, is_first_process, last_step
+from geomtp.training.running_statistics import StatisticsAnew
 from geomtp.training.stores import Say
 from geomtp.training.trainers import fit
 from geomtp.training.validation import HEADLINES, Scores, Validation, ValidationSet
@@ -117,7 +118,7 @@ def train(
         folder,
         module,
         StepData(config, data.training, data.shares, start_step, data.reference_label_padding),
-        [validation, *also],
+        [*_statistics(config, data), validation, *also],
         steps=config.steps,
         start_step=start_step,
         say=say,
@@ -127,6 +128,13 @@ def train(
     if trainer.is_global_zero:
         draw_curves(headline_metrics(folder), folder.path / "curves.png")
     return data.result(config, folder, validation.scores, trainer.global_step, stopped)
+
+
+def _statistics(config: Training, data: RunData) -> list[Callback]:
+    count = config.statistics_batches
+    if not count:
+        return []
+    return [StatisticsAnew(further_steps(config, data.training, data.shares, count))]
 
 
 def story_of(result: RunResult, command: str) -> str:

@@ -84,6 +84,18 @@ def held_out_view(config: Training) -> EvalTransform:
     return EvalTransform(config.evaluation_size)
 
 
+def further_steps(
+    config: Training,
+    parts: Mapping[str, StoreDataset],
+    shares: Mapping[str, int],
+    count: int,
+) -> DataLoader[dict[str, Batch]]:
+    """``count`` steps of training views that are drawn apart from those of the training."""
+    sizes = {name: len(dataset) for name, dataset in parts.items()}
+    sampler = StepSampler(sizes, shares, count, seed=config.seed + 1)
+    return train_loader(parts, sampler, size_px=config.image_size, workers=0)
+
+
 class StepData(LightningDataModule):
     """The steps of a run, from ``start_step`` on, as this process reads them."""
 
