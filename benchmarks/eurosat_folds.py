@@ -1,4 +1,4 @@
-"""Land use of EuroSAT tiles in five folds: probes of given features, and fine-tuning.
+"""Land use of EuroSAT tiles in five folds: probes of given features, and ways of fine-tuning.
 
     python -m benchmarks.eurosat_folds DATA/eurosat_tiles --out runs/folds
 
@@ -35,15 +35,18 @@ ENCODER: dict[str, Any] = {
     "workers": 1,
     "pictures": 0,
 }
+STEPS: dict[str, Any] = {
+    "steps": 160,
+    "learning_rate": 1e-3,
+    "warmup_steps": 20,
+    "layer_decay": None,
+    "photometric": False,
+}
 WAYS: dict[str, dict[str, Any]] = {
     "probe": {"probe": True},
-    "finetune": {
-        "steps": 160,
-        "learning_rate": 1e-3,
-        "warmup_steps": 20,
-        "layer_decay": None,
-        "photometric": False,
-    },
+    "finetune": STEPS,
+    "frozen": STEPS | {"freeze_encoder": True},
+    "lora": STEPS | {"lora_rank": 8, "batch_norm": "frozen_encoder"},
 }
 
 
