@@ -47,6 +47,11 @@ class Light:
         )
         return images * gain + ((gain - 1) * middle + offset) / unit
 
+    def becomes_mean(self, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float, ...]:
+        """The normalised value per channel that ``applied`` makes the mean, 0: that of padding."""
+        parts = zip(self.gain, self.offset, mean, std, strict=True)
+        return tuple(-((g - 1) * m + offset) / (s * g) for g, offset, m, s in parts)
+
     def __str__(self) -> str:
         gains, offsets = (
             ", ".join(f"{value:.3g}" for value in part) for part in (self.gain, self.offset)

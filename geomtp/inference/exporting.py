@@ -107,7 +107,13 @@ def _graph(config: ExportGraph) -> tuple[Graph, GraphFacts]:
     )
     if config.encoder_only:
         return EncoderGraph(model.encoder, normalisation), facts
-    facts = dataclasses.replace(facts, tasks=tuple(model.tasks_of(source)), classes=own.classes)
+    padding = None if own.light is None else own.light.becomes_mean(own.mean, own.std)
+    facts = dataclasses.replace(
+        facts,
+        tasks=tuple(model.tasks_of(source)),
+        classes=own.classes,
+        padding_after=padding,
+    )
     return ModelGraph(model, source, normalisation), facts
 
 

@@ -34,6 +34,8 @@ class GraphFacts:
       where the file that was exported knew none
     - normalises: the graph takes pixels as they lie in files; otherwise (pixels − mean) / std
     - source, tasks, classes: whose classes, what is said; of an encoder none
+    - padding_after: normalised, per channel, what images of the second date are padded with; None
+      for 0, as those of the first
     - outputs: what each output of the graph holds, by name, in words
 
     Raises ValueError for facts that contradict each other.
@@ -49,6 +51,7 @@ class GraphFacts:
     source: str | None = None
     tasks: tuple[str, ...] = ()
     classes: ClassMap | None = None
+    padding_after: tuple[float, ...] | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,6 +126,7 @@ def _typed(values: dict[str, Any]) -> dict[str, Any]:
     height, width = values["image_size_hw"]
     classes = values["classes"]
     numbers = {name: values[name] for name in ("mean", "std")}
+    numbers["padding_after"] = values.get("padding_after")  # files from before have none
     return {
         **values,
         "encoder": str(values["encoder"]),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from geomtp.decoders.decoder import maps_of_images
@@ -148,8 +147,8 @@ class OnnxModel:
         elif len(dates) < 2:
             raise ValueError(f"the images of {source} need those of a second date to show change")
         feed = {
-            name: self._as_taken(date, size_hw).numpy()
-            for name, date in zip(inputs, dates, strict=True)
+            name: self._as_taken(date, size_hw, later=number == 1).numpy()
+            for number, (name, date) in enumerate(zip(inputs, dates, strict=True))
         }
         said = zip(self.facts.outputs, self._run(feed), strict=True)
         parts: dict[str, Sequence[Tensor]] = {}
@@ -190,10 +189,16 @@ class OnnxModel:
             )
         return size_hw
 
-    def _as_taken(self, images: Tensor, size_hw: SizeHW) -> Tensor:
-        """(B, C, *size_hw), padded right and below, and as they were where the graph normalises."""
-        below, right = size_hw[0] - images.shape[-2], size_hw[1] - images.shape[-1]
-        images = F.pad(images.float(), (0, right, 0, below))
+    def _as_taken(self, images: Tensor, size_hw: SizeHW, *, later: bool) -> Tensor:
+        """(B, C, *size_hw), padded right and below, and as they were where the graph normalises.
+
+        ``later``: of the second date, whose padding must be the mean in the light of the first.
+        """
+        height, width = images.shape[-2:]
+        padded = images.new_zeros((*images.shape[:2], *size_hw), dtype=torch.float32)
+        if later and self.facts.padding_after is not None:
+            padded += torch.tensor(self.facts.padding_after)[:, None, None]
+        padded[..., :height, :width] = images
         if self.facts.normalises:
-            images = images * self._std + self._mean
-        return images.contiguous()
+            padded = padded * self._std + self._mean
+        return padded

@@ -24,3 +24,12 @@ def test_the_second_date_gets_the_statistics_of_the_first():
 def test_what_is_no_light_is_refused(gain, offset):
     with pytest.raises(ValueError, match="a positive gain and an offset per channel"):
         Light(gain, offset)
+
+
+def test_padding_becomes_the_mean():
+    light, mean, std = Light((1.25, 0.8), (-10.0, 20.0)), (90.0, 100.0), (40.0, 50.0)
+    value = light.becomes_mean(mean, std)
+    # 0.8 of the first makes 90 − (−10) = 100 of 125: (80 − 90) / 40
+    assert value == pytest.approx((-0.25, 0.0))
+    images = torch.tensor(value)[None, :, None, None].expand(1, 2, 3, 3)
+    torch.testing.assert_close(light.applied(images, mean, std), torch.zeros(1, 2, 3, 3))

@@ -104,7 +104,7 @@ def test_maps_of_our_models_have_no_seams(tmp_path, encoder):
     assert borders == [112, 208, 304, 400]
     differ = found != whole
     assert differ.mean() < 0.03
-    assert more_at_borders(differ, borders) < 1.5
+    assert more_at_borders(differ, borders) < 2  # 1.09 to 1.46 by seed
     assert more_at_borders(changes(found), borders) < 1.1 * more_at_borders(changes(whole), borders)
     cut, its_borders = windowed(model, pixels, 0.0, tmp_path / "none")
     assert more_at_borders(cut != whole, its_borders) > 3  # so the measure sees seams
