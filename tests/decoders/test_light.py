@@ -29,7 +29,7 @@ def test_what_is_no_light_is_refused(gain, offset):
 def test_padding_becomes_the_mean():
     light, mean, std = Light((1.25, 0.8), (-10.0, 20.0)), (90.0, 100.0), (40.0, 50.0)
     value = light.becomes_mean(mean, std)
-    # 0.8 of the first makes 90 − (−10) = 100 of 125: (80 − 90) / 40
+    # 1.25 · 80 − 10 = 90, and 0.8 · 100 + 20 = 100
     assert value == pytest.approx((-0.25, 0.0))
     images = torch.tensor(value)[None, :, None, None].expand(1, 2, 3, 3)
     torch.testing.assert_close(light.applied(images, mean, std), torch.zeros(1, 2, 3, 3))
