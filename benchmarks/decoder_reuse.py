@@ -19,14 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.data.sources import SOURCES
 from geomtp.data.transforms import EvalTransform
-from geomtp.decoders.source_statistics import norms_of
-from geomtp.decoders.upernet import UperNet
 from geomtp.labels import LabelStore
 from geomtp.labels.store.format import INFO_NAME
 from geomtp.model import load
@@ -34,6 +32,7 @@ from geomtp.training.configs import FineTune
 from geomtp.training.finetune import finetune
 from geomtp.training.finetune_data import train_share
 from geomtp.training.run_folder import RunFolder
+from geomtp.training.running_statistics import measure_statistics
 from geomtp.training.validation import ValidationSet
 
 EVERY: dict[str, Any] = {
@@ -113,7 +112,6 @@ def figure_of(config: FineTune, figure: str) -> float:
     return float(scores[figure])
 
 
-@torch.no_grad()
 def measured_anew(config: FineTune, source: str) -> float:
     """The mIoU of a semantic run whose decoder's statistics are those of its training images."""
     assert config.data is not None
@@ -124,15 +122,14 @@ def measured_anew(config: FineTune, source: str) -> float:
         view = EvalTransform()
         return StoreDataset(part, view, ("semantic",), mean=config.mean, std=config.std)
 
-    model = load(RunFolder(config.out).model).eval()
-    decoder = model.decoders["semantic"]
-    assert isinstance(decoder, UperNet)
-    for norm in norms_of(decoder.trunk):
-        norm.train()
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches
-    for batch in validation_loader(whole(training), source, batch_size=6):
-        decoder.logits(model.encoder(batch.images), source)
+    model = load(RunFolder(config.out).model)
+    names = [name for name, part in model.named_modules() if isinstance(part, _BatchNorm)]
+    steps = validation_loader(whole(training), source, batch_size=6)
+    measure_statistics(
+        model,
+        ({source: batch} for batch in steps),
+        [name for name in names if name.startswith("decoders.semantic.trunk.")],
+    )
     scores = ValidationSet({source: whole(store.subset("val"))}, 0, None).scores(model.eval())
     return scores[source]["semantic/miou"]
 

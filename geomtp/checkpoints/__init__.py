@@ -6,6 +6,7 @@ from geomtp.checkpoints.files import (
     replacing,
     save_weights,
     sha256_of,
+    write_json,
 )
 from geomtp.checkpoints.foreign import read_foreign
 from geomtp.checkpoints.official import (
@@ -35,4 +36,5 @@ __all__ = [
     "resize_relative_table",
     "save_weights",
     "sha256_of",
+    "write_json",
 ]

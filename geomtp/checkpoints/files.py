@@ -40,6 +40,12 @@ def replacing(path: Path) -> Iterator[Path]:
         _to_disk(path.parent)
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as JSON to read, whole or not at all (``replacing``)."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from geomtp.checkpoints import replacing
+from geomtp.checkpoints import replacing, write_json
 from geomtp.labels import LabelStore
 from geomtp.labels.readers.image_files import IMAGE_SUFFIXES
 from geomtp.labels.store.format import INFO_NAME
@@ -110,8 +110,7 @@ def build_index(sources: Sequence[Path], folder: Path) -> ImageIndex:
                     f"{', '.join(IMAGE_SUFFIXES)}, in it or in folders below it"
                 )
     info = {"format": _FORMAT, "roots": [str(root) for root in roots], "images": sum(sizes)}
-    with replacing(folder / INDEX_NAME) as part:
-        part.write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / INDEX_NAME, info)
     return ImageIndex(folder)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geomtp.checkpoints import replacing
+from geomtp.checkpoints import write_json
 
 Cell = str | int | float
 
@@ -37,12 +37,12 @@ class Chapter:
 
     def save(self, folder: Path) -> None:
         """Write it into the folder of its stage, whole or not at all."""
-        write_json(folder / FILE, dataclasses.asdict(self))
+        keep(folder / FILE, dataclasses.asdict(self))
 
     @staticmethod
     def read(folder: Path) -> Chapter | None:
         """That of the stage in ``folder``; None where the stage is not done."""
-        content = read_json(folder / FILE)
+        content = kept(folder / FILE)
         if content is None:
             return None
         texts = {name: tuple(content[name]) for name in ("text", "heads")}
@@ -79,15 +79,14 @@ def _set(row: list[str], widths: list[int], like: tuple[Cell, ...]) -> list[str]
     ]
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content`` whole or not at all; its folder is made where it is missing."""
+def keep(path: Path, content: dict[str, Any]) -> None:
+    """Write ``content`` as JSON, whole or not at all; its folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, content)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """What ``write_json`` wrote, None where there is no such file.
+def kept(path: Path) -> dict[str, Any] | None:
+    """What ``keep`` wrote, None where there is no such file.
 
     Raises OSError in one sentence for another content.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -13,14 +12,14 @@ from PIL import Image
 from geomtp.checkpoints import replacing
 from geomtp.demo.chapters import Chapter
 from geomtp.demo.stages import Stage
-from geomtp.labels.report.charts import style
+from geomtp.labels.report.charts import data_url, html_page
 
 _STYLE = (
-    "<style>main>figure{background:var(--card);border:1px solid var(--line);border-radius:10px;"
+    "main>figure{background:var(--card);border:1px solid var(--line);border-radius:10px;"
     "margin:12px 0;overflow-x:auto}main>figure img{max-width:100%;display:block;margin:auto}"
     "figcaption{padding:8px 12px;color:var(--soft)}table{display:block;overflow-x:auto}"
     "pre{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px;"
-    "overflow-x:auto}</style>"
+    "overflow-x:auto}"
 )
 
 
@@ -34,11 +33,11 @@ def write_report(out: Path, stages: Sequence[Stage], chapters: Mapping[str, Chap
         _section(out, f"{number}. {stage.title}", chapters.get(stage.name))
         for number, stage in enumerate(stages, start=1)
     )
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>geomtp demo</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">{style()}{_STYLE}'
-        f"</head><body><main><h1>{title}</h1><p class='facts'>Every figure was measured in this "
-        f"run, on drawn scenes.</p>{_tiles(chapters)}{sections}</main></body></html>\n"
+    page = html_page(
+        "geomtp demo",
+        f"<h1>{title}</h1><p class='facts'>Every figure was measured in this run, on drawn "
+        f"scenes.</p>{_tiles(chapters)}{sections}",
+        _STYLE,
     )
     path = out / "report.html"
     with replacing(path) as part:
@@ -87,8 +86,7 @@ def _figure(file: Path, caption: str) -> str:
     buffer = io.BytesIO()
     with Image.open(file) as picture:
         picture.convert("RGB").save(buffer, "JPEG", quality=88)  # a third of the bytes of a PNG
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return (
-        f'<figure><img alt="{escape(caption)}" src="data:image/jpeg;base64,{data}">'
+        f'<figure><img alt="{escape(caption)}" src="{data_url(buffer.getvalue(), "jpeg")}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )

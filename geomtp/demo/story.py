@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from geomtp.demo.chapters import Chapter, read_json, write_json
+from geomtp.demo.chapters import Chapter, keep, kept
 from geomtp.demo.finetuning import fine_tuning
 from geomtp.demo.labelling import labelling
 from geomtp.demo.mapping import PAGE, mapping, page_command
@@ -66,26 +66,26 @@ def open_demo(out: Path, *, quick: bool) -> None:
     Raises ValueError where it is not.
     """
     about = out / "demo.json"
-    before = read_json(about)
+    before = kept(about)
     if before is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is there already and holds no demo: choose another --out")
     if before is not None and before.get("quick") != quick:
         kind = "with" if before.get("quick") else "without"
         raise ValueError(f"{out} was begun {kind} --quick: go on so, or choose another --out")
-    write_json(about, {"quick": quick})
+    keep(about, {"quick": quick})
 
 
 def _do(stage: Stage, demo: Demo) -> Chapter:
     """Do a stage and keep what it came to, with the time of this attempt and stopped ones."""
     folder = demo.folder(stage.name)
-    spent = read_json(folder / "spent.json") or {"seconds": 0.0, "cpu_seconds": 0.0}
+    spent = kept(folder / "spent.json") or {"seconds": 0.0, "cpu_seconds": 0.0}
     clock, processor = time.monotonic(), _cpu_seconds()
     try:
         chapter = stage.do(demo)
     finally:
         spent["seconds"] += time.monotonic() - clock
         spent["cpu_seconds"] += _cpu_seconds() - processor
-        write_json(folder / "spent.json", spent)
+        keep(folder / "spent.json", spent)
     chapter = dataclasses.replace(chapter, **spent)
     chapter.save(folder)
     return chapter

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from geomtp import __version__
-from geomtp.checkpoints import replacing
+from geomtp.checkpoints import write_json
 from geomtp.study.claims import forget_claims
 from geomtp.study.fingerprints import settings_hash
 from geomtp.training.configs import FineTune, PretrainMTP
@@ -75,11 +75,13 @@ class Cell:
     def finish(self, result: Result, about: Mapping[str, Any]) -> None:
         """Write the result, and what it is of. Raises OSError when it can't be written."""
         (self.path / "failed.json").unlink(missing_ok=True)
-        _write(self.path / "result.json", {**about, "result": dataclasses.asdict(result)})
+        write_json(
+            self.path / "result.json", plain({**about, "result": dataclasses.asdict(result)})
+        )
 
     def fail(self, reason: str) -> None:
         """Write down that the run failed."""
-        _write(self.path / "failed.json", {"reason": reason})
+        write_json(self.path / "failed.json", {"reason": reason})
 
     def forget_failure(self) -> None:
         """Let it be tried again, from the beginning."""
@@ -94,7 +96,7 @@ class Cell:
 
     def note_spent(self, seconds: float, cpu_seconds: float) -> None:
         """Write down what stopped attempts took, in all."""
-        _write(self.path / "spent.json", {"seconds": seconds, "cpu_seconds": cpu_seconds})
+        write_json(self.path / "spent.json", {"seconds": seconds, "cpu_seconds": cpu_seconds})
 
 
 def cell_of(
@@ -136,8 +138,3 @@ def _read(path: Path) -> dict[str, Any] | None:
         return dict(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with replacing(path) as part:
-        part.write_text(json.dumps(plain(content), indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from geomtp.checkpoints import replacing
-from geomtp.labels.report.charts import style
+from geomtp.labels.report.charts import data_url, html_page
 from geomtp.study.plots import conflict_picture, gain_picture
 from geomtp.study.settings import StudyStages
 from geomtp.study.table import Cost, Grid, Row, costs_of, grids_of
@@ -17,6 +16,11 @@ from geomtp.study.verdicts import WORDS, Verdict, claims_of, verdict_of
 
 Measured = Sequence[tuple[str, Sequence[dict[str, Any]]]]
 """Titles of runs of pretraining with their ``conflicts.json``."""
+
+_STYLE = (
+    "main>figure{background:#fff;border-radius:10px;margin:12px 0;overflow-x:auto}"
+    "table{display:block;overflow-x:auto}"
+)
 
 
 def write_report(study: StudyStages, rows: Sequence[Row], conflicts: Measured, out: Path) -> Path:
@@ -44,13 +48,7 @@ def write_report(study: StudyStages, rows: Sequence[Row], conflicts: Measured, o
         _failed(rows),
     ]
     title = "Does staged pretraining pay?"
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">{style()}'
-        f"<style>main>figure{{background:#fff;border-radius:10px;margin:12px 0;overflow-x:auto}}"
-        f"table{{display:block;overflow-x:auto}}</style></head>"
-        f"<body><main><h1>{title}</h1>{''.join(sections)}</main></body></html>\n"
-    )
+    page = html_page(title, f"<h1>{title}</h1>{''.join(sections)}", _STYLE)
     path = out / "report.html"
     with replacing(path) as part:
         part.write_text(page, encoding="utf-8")
@@ -213,5 +211,4 @@ def _failed(rows: Sequence[Row]) -> str:
 
 
 def _image(picture: bytes, title: str) -> str:
-    data = base64.b64encode(picture).decode("ascii")
-    return f'<figure><img alt="{escape(title)}" src="data:image/png;base64,{data}"></figure>'
+    return f'<figure><img alt="{escape(title)}" src="{data_url(picture, "png")}"></figure>'

@@ -166,8 +166,8 @@ class Training(RunSettings):
     strict: bool = False
 
     def __post_init__(self) -> None:
-        leasts = {"steps": 1, "batch_size": 1, "image_size": 32, "log_every": 1}
-        for name, least in (leasts | {"statistics_batches": 0}).items():
+        above_zero = {"steps": 1, "batch_size": 1, "image_size": 32, "log_every": 1}
+        for name, least in {**above_zero, "statistics_batches": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
         for name in ("mean", "std"):

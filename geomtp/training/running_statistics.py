@@ -10,9 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from geomtp.decoders.source_statistics import SourceStatistics
 from geomtp.model import MultiTaskModel
-from geomtp.parallel import mean_over_processes
 from geomtp.training.module import MultiTaskTraining
 from geomtp.types import Batch
 
@@ -25,7 +23,7 @@ class StatisticsAnew(Callback):
     """
 
     def __init__(self, steps: Iterable[Mapping[str, Batch]]) -> None:
-        """``steps``: what training steps read, {source: batch}."""
+        """``steps``: what training steps read, {source: batch}, the same in every process."""
         self.steps = steps
 
     def on_train_batch_end(
@@ -34,12 +32,11 @@ class StatisticsAnew(Callback):
         """Measure if that was the last step."""
         if trainer.global_step == trainer.max_steps:
             assert isinstance(pl_module, MultiTaskTraining)
-            module = pl_module
-            learned = {name for name, norm in _norms(module.model).items() if norm.training}
+            learned = {name for name, norm in _norms(pl_module.model).items() if norm.training}
             with torch.random.fork_rng():
-                torch.manual_seed(module.config.seed)
-                measure_statistics(module.trained, self.steps, learned)
-            module.train()
+                torch.manual_seed(pl_module.config.seed)
+                measure_statistics(pl_module.trained, self.steps, learned)
+            pl_module.train()
 
 
 @torch.no_grad()
@@ -65,13 +62,6 @@ def measure_statistics(
         model.total_loss({source: batch.to(device) for source, batch in batches.items()})
     for name, momentum in momenta.items():
         norms[name].momentum = momentum
-    parts: list[nn.Module] = [norms[name] for name in chosen]
-    if chosen:
-        parts += [part for part in model.modules() if isinstance(part, SourceStatistics)]
-    for part in parts:
-        for buffer in part.buffers(recurse=False):
-            if buffer.is_floating_point():
-                buffer.copy_(mean_over_processes(buffer))
 
 
 def _norms(model: nn.Module) -> dict[str, _BatchNorm]:

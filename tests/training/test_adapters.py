@@ -40,10 +40,8 @@ def test_adapters_start_at_nothing_and_are_all_that_is_trained():
     assert merged(plain) is plain
 
 
-def test_merged_models_are_plain_and_say_the_same():
-    pytest.importorskip("peft")
-    model, plain = small_model(), small_model()
-    add_adapters(model.encoder, 2)
+def assert_merged_says_the_same(model, plain):
+    """With adapters that change something, merging gives a model of the same keys and scores."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if ".lora_B" in name:
@@ -53,6 +51,13 @@ def test_merged_models_are_plain_and_say_the_same():
     want = scene_logits(model)
     torch.testing.assert_close(scene_logits(whole), want, rtol=1e-3, atol=1e-5)
     assert (want - scene_logits(plain)).abs().max() > 1e-4
+
+
+def test_merged_models_are_plain_and_say_the_same():
+    pytest.importorskip("peft")
+    model, plain = small_model(), small_model()
+    add_adapters(model.encoder, 2)
+    assert_merged_says_the_same(model, plain)
     assert any(".lora_" in key for key in model.state_dict())  # the one in training keeps its own
 
 
@@ -96,15 +101,7 @@ def test_in_encoders_of_convolutions_those_of_one_pixel_are_adapted():
     assert len(pointwise) > 20
     assert count == sum(2 * (m.in_channels + m.out_channels) for m in pointwise)
     torch.testing.assert_close(scene_logits(model), scene_logits(plain))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if ".lora_B" in name:
-                parameter.normal_(std=0.05)
-    whole = merged(model)
-    assert list(whole.state_dict()) == list(plain.state_dict())
-    want = scene_logits(model)
-    torch.testing.assert_close(scene_logits(whole), want, rtol=1e-3, atol=1e-5)
-    assert (want - scene_logits(plain)).abs().max() > 1e-4
+    assert_merged_says_the_same(model, plain)
 
 
 def test_encoders_without_either_are_refused():

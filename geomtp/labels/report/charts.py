@@ -1,7 +1,8 @@
-"""Charts and style of the report page: plain SVG and CSS, readable by day and by night."""
+"""Charts, style and frame of report pages: plain SVG and CSS, readable by day and by night."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 
 _BLUE, _GREY = "#4a86e8", "#7a8699"  # to be seen on white and on black
@@ -63,9 +64,19 @@ def bars(named: Sequence[tuple[str, int]], whole: int) -> str:
     return f"<table>{rows}</table>"
 
 
-def style() -> str:
-    """The style sheet."""
-    return f"<style>{_STYLE}</style>"
+def html_page(title: str, body: str, css: str = "") -> str:
+    """A page that needs no other file; ``title``, ``body``: HTML; ``css`` adds to the style."""
+    more = f"<style>{css}</style>" if css else ""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style>{more}</head><body><main>{body}</main></body></html>\n"
+    )
+
+
+def data_url(picture: bytes, kind: str) -> str:
+    """The address of a picture that is written into the page; ``kind``: jpeg or png."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 _STYLE = """

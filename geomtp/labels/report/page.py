@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from geomtp.checkpoints import replacing
 from geomtp.labels.read_notes import ReadReport
-from geomtp.labels.report.charts import bars, column_chart, share_text, spark, style
+from geomtp.labels.report.charts import bars, column_chart, data_url, html_page, share_text, spark
 from geomtp.labels.report.figures import Example, LabelFigures, figures_of
 from geomtp.labels.report.pictures import picture_of
 from geomtp.labels.store.image_labels import ImageLabels
@@ -86,11 +85,7 @@ def _page(
         _left_out(report, bad),
     ]
     title = f"Labels of {escape(store.source)}"
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">{style()}</head>'
-        f"<body><main><h1>{title}</h1>{''.join(sections)}</main></body></html>\n"
-    )
+    return html_page(title, f"<h1>{title}</h1>{''.join(sections)}")
 
 
 def _summary(store: LabelStore, figures: LabelFigures) -> str:
@@ -186,11 +181,11 @@ def _gallery(store: LabelStore, name: str, examples: Sequence[Example]) -> str:
             continue
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=88)
-        encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
         caption = _caption(store, labels, example.instance)
         shown.append(
             f'<figure><img alt="" width="{picture.width}" height="{picture.height}" '
-            f'src="data:image/jpeg;base64,{encoded}"><figcaption>{caption}</figcaption></figure>'
+            f'src="{data_url(buffer.getvalue(), "jpeg")}">'
+            f"<figcaption>{caption}</figcaption></figure>"
         )
     if not shown:
         return ""
