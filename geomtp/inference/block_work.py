@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import rasterio
 import torch
 from torch import Tensor
 
@@ -26,8 +27,19 @@ from geomtp.types import MAP_TASKS, Predictions
 
 _BATCHES_WAITING = 2
 
-CACHE_BYTES = 256 * 2**20
-"""For tiles of files that are read again soon."""
+_CACHE_BYTES = 64 * 2**20
+_CACHE_BYTES_OF_ROWS = 256 * 2**20
+
+
+def tile_cache(scenes: Sequence[Scene]) -> rasterio.Env:
+    """How much GDAL keeps of what it read, for a ``with``; else it is a share of all memory.
+
+    Neighbouring blocks share few tiles, but all rows of a file that is not tiled.
+    """
+    in_rows = any(scene.in_rows for scene in scenes)
+    return rasterio.Env(  # type: ignore[no-untyped-call]
+        GDAL_CACHEMAX=_CACHE_BYTES_OF_ROWS if in_rows else _CACHE_BYTES
+    )
 
 
 @dataclass(frozen=True)

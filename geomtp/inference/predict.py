@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import rasterio
-
 from geomtp.checkpoints import sha256_of
 from geomtp.inference.block_results import BlockResult
-from geomtp.inference.block_work import CACHE_BYTES, Job, look_at_blocks
+from geomtp.inference.block_work import Job, look_at_blocks, tile_cache
 from geomtp.inference.blocks import Grid
 from geomtp.inference.predict_config import Predict
 from geomtp.inference.scene_grid import scene_grid
@@ -72,13 +70,11 @@ def predict_scenes(
     config.out.mkdir(parents=True, exist_ok=True)
     results = []
     try:
-        # By itself GDAL would keep tiles up to a share of the machine's memory.
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):  # type: ignore[no-untyped-call]
-            for number, scene_input in enumerate(inputs):
-                if len(inputs) > 1:
-                    say(f"{scene_input.name} ({number + 1} of {len(inputs)})")
-                process = ((rank - number) % world, world)  # small scenes: for one process each
-                results.append(run.scene(scene_input, process))
+        for number, scene_input in enumerate(inputs):
+            if len(inputs) > 1:
+                say(f"{scene_input.name} ({number + 1} of {len(inputs)})")
+            process = ((rank - number) % world, world)  # small scenes: for one process each
+            results.append(run.scene(scene_input, process))
     except KeyboardInterrupt:
         say("stopped; the same command goes on where this one was")
         raise
@@ -100,7 +96,8 @@ class _Run:
         """One scene; None where it was finished before, or another process finishes it."""
         scenes = open_dates(scene_input.paths, self.config, self.model, self.plain_only)
         try:
-            return self._opened(scene_input, scenes, process)
+            with tile_cache(scenes):
+                return self._opened(scene_input, scenes, process)
         finally:
             for scene in scenes:
                 scene.close()

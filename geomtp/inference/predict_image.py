@@ -9,12 +9,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import rasterio
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from geomtp.inference.block_work import CACHE_BYTES, look_at_blocks
+from geomtp.inference.block_work import look_at_blocks, tile_cache
 from geomtp.inference.blocks import Grid
 from geomtp.inference.predict import job_of, on_one_grid, open_dates
 from geomtp.inference.predict_config import Flip, Predict
@@ -112,10 +111,7 @@ def predict(
     scenes = _opened(images, config, looked_at, place)
     try:
         grid = scene_grid(config, looked_at, window or looked_at.image_size, scenes[0])
-        with (
-            TemporaryDirectory(prefix="geomtp-") as folder,
-            rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),  # type: ignore[no-untyped-call]
-        ):
+        with TemporaryDirectory(prefix="geomtp-") as folder, tile_cache(scenes):
             work = WorkFolder(Path(folder), len(grid))
             look_at_blocks(
                 job_of(config, looked_at, scenes, grid, _warn),

@@ -72,6 +72,11 @@ class Scene:
         """Where it lies on Earth; None where the file does not say."""
         return placed(self.raster)
 
+    @property
+    def in_rows(self) -> bool:
+        """Whether the file holds whole rows of pixels, not tiles."""
+        return int(self.raster.block_shapes[0][1]) == int(self.raster.width)
+
     def read(self, origin_xy: tuple[int, int], size_hw: SizeHW, factor: float = 1.0) -> ScenePixels:
         """The pixels of a window of a finer or coarser version of the scene.
 

@@ -11,6 +11,7 @@ from geomtp.rasters import open_scene, scene_of_array
 from geomtp.rasters.reading import quiet
 from tests.inference.scenes import UTM, noise, write_scene
 
+TILED = {"tiled": True, "blockxsize": 16, "blockysize": 16}
 RAMP = np.arange(40 * 60, dtype=np.float32).reshape(40, 60)
 
 
@@ -22,6 +23,17 @@ def test_a_window_is_read_as_it_is_stored(tmp_path):
         assert part.valid.all()
         assert part.values.dtype == np.float32
         assert (scene.size_hw, scene.place.crs) == ((40, 60), "EPSG:32632")
+
+
+@pytest.mark.parametrize(("layout", "in_rows"), [({}, True), (TILED, False)])
+def test_a_file_is_in_rows_unless_it_is_tiled(tmp_path, layout, in_rows):
+    path = tmp_path / "scene.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=64, height=32, count=1, dtype="uint8", **layout
+    ) as file:
+        file.write(np.ones((1, 32, 64), dtype=np.uint8))
+    with open_scene(path) as scene:
+        assert scene.in_rows is in_rows
 
 
 def test_coarser_is_the_mean_and_finer_lies_between():
