@@ -85,7 +85,7 @@ def predict(scene: str, encoder: str, window: str, overlap: str) -> None:
 
     from geomtp.inference.predict import predict_scenes
     from geomtp.inference.predict_config import Predict
-    from geomtp.inference.window_model import WindowModel
+    from geomtp.inference.windows.window_model import WindowModel
 
     torch.set_num_threads(1)
     checkpoint = Path(scene).with_name("model.safetensors")

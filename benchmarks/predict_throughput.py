@@ -23,7 +23,7 @@ import torch
 
 from geomtp.inference.predict import predict_scenes
 from geomtp.inference.predict_config import Predict
-from geomtp.inference.window_model import WindowModel, open_model
+from geomtp.inference.windows.window_model import WindowModel, open_model
 from geomtp.model import ModelConfig, MultiTaskModel, SourceConfig, build_model, save
 from geomtp.types import ClassMap
 

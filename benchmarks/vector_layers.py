@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from geomtp.inference.map_polygons import write_polygons_of_map
-from geomtp.inference.scene_objects import SceneObjects
-from geomtp.inference.vector_files import write_objects
+from geomtp.inference.objects.scene_objects import SceneObjects
+from geomtp.inference.outputs.map_polygons import write_polygons_of_map
+from geomtp.inference.outputs.vector_files import write_objects
 from geomtp.rasters import Georeference
 from geomtp.types import ClassMap
 

@@ -125,7 +125,7 @@ def _published(chosen: argparse.Namespace) -> str:
 def _export_graph(chosen: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from geomtp.inference.exporting import ExportGraph, export_graph
+    from geomtp.inference.graphs.exporting import ExportGraph, export_graph
 
     facts = export_graph(
         ExportGraph(

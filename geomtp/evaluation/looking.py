@@ -9,7 +9,7 @@ from torch import Tensor
 from geomtp.evaluation.fusion import of_views, of_windows, resized
 from geomtp.evaluation.protocol import Protocol, View
 from geomtp.evaluation.sliding import slide_windows
-from geomtp.inference.mirroring import flipped_pixels, unflipped
+from geomtp.inference.windows.mirroring import flipped_pixels, unflipped
 from geomtp.model import MultiTaskModel
 from geomtp.types import Predictions, SizeHW
 

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from geomtp.checkpoints import sha256_of
-from geomtp.inference.block_results import BlockResult
-from geomtp.inference.block_work import Job, look_at_blocks, tile_cache
-from geomtp.inference.blocks import Grid
 from geomtp.inference.predict_config import Predict
-from geomtp.inference.scene_grid import scene_grid
 from geomtp.inference.scene_inputs import SceneInput, scene_inputs
 from geomtp.inference.scene_result import SceneResult, summary_path, write_scene
 from geomtp.inference.training_settings import settings_of_training, trained_size_px
-from geomtp.inference.value_ranges import doubt, range_of
-from geomtp.inference.window_model import WindowModel, open_model
-from geomtp.inference.work_folder import WorkFolder
+from geomtp.inference.windows.blocks import Grid
+from geomtp.inference.windows.scene_grid import scene_grid
+from geomtp.inference.windows.value_ranges import doubt, range_of
+from geomtp.inference.windows.window_model import WindowModel, open_model
+from geomtp.inference.work.block_results import BlockResult
+from geomtp.inference.work.block_work import Job, look_at_blocks, tile_cache
+from geomtp.inference.work.work_folder import WorkFolder
 from geomtp.parallel import launched_as, share_of_rank
 from geomtp.progress import Progress
 from geomtp.rasters import Scene, open_scene

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from geomtp.inference.block_work import look_at_blocks, tile_cache
-from geomtp.inference.blocks import Grid
 from geomtp.inference.predict import job_of, on_one_grid, open_dates
 from geomtp.inference.predict_config import Flip, Predict
-from geomtp.inference.scene_grid import scene_grid
 from geomtp.inference.scene_result import MapTiles, objects_of, scene_scores
-from geomtp.inference.window_model import PredictsImages, WindowModel, source_of
-from geomtp.inference.work_folder import WorkFolder
+from geomtp.inference.windows.blocks import Grid
+from geomtp.inference.windows.scene_grid import scene_grid
+from geomtp.inference.windows.window_model import PredictsImages, WindowModel, source_of
+from geomtp.inference.work.block_work import look_at_blocks, tile_cache
+from geomtp.inference.work.work_folder import WorkFolder
 from geomtp.rasters import Georeference, Scene, scene_of_array
 from geomtp.types import MAP_TASKS, OBJECT_TASKS
 
@@ -161,7 +161,7 @@ def _merged(
     grid: Grid,
     place: Georeference | None,
 ) -> Prediction:
-    from geomtp.inference.vector_layers import objects_frame
+    from geomtp.inference.outputs.vector_layers import objects_frame
 
     maps = {
         task: _whole(MapTiles(work, grid, task, None)) for task in model.tasks if task in MAP_TASKS

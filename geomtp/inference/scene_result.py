@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geomtp.checkpoints import replacing
-from geomtp.inference.blending import whole_map
-from geomtp.inference.blocks import Grid, RectXYXY
-from geomtp.inference.class_maps import write_class_map
-from geomtp.inference.found_instances import FoundInstances, instances_of_scene
-from geomtp.inference.found_objects import BOX_COLUMNS, FoundObjects
+from geomtp.inference.objects.found_instances import FoundInstances, instances_of_scene
+from geomtp.inference.objects.found_objects import BOX_COLUMNS, FoundObjects
+from geomtp.inference.objects.scene_boxes import boxes_of_scene
+from geomtp.inference.objects.scene_objects import SceneObjects
+from geomtp.inference.outputs.class_maps import write_class_map
+from geomtp.inference.outputs.preview import write_preview
 from geomtp.inference.predict_config import SUMMARY_SUFFIX, Predict
-from geomtp.inference.preview import write_preview
-from geomtp.inference.scene_boxes import boxes_of_scene
-from geomtp.inference.scene_objects import SceneObjects
-from geomtp.inference.window_model import WindowModel
-from geomtp.inference.work_folder import WorkFolder
+from geomtp.inference.windows.blocks import Grid, RectXYXY
+from geomtp.inference.windows.window_model import WindowModel
+from geomtp.inference.work.blending import whole_map
+from geomtp.inference.work.work_folder import WorkFolder
 from geomtp.rasters import Georeference, Scene
 from geomtp.rasters.ground_sizes import metres_per_pixel
 from geomtp.types import IGNORE, MAP_TASKS, OBJECT_TASKS, ClassMap, Rgb
@@ -161,9 +161,9 @@ def write_scene(
     One process at a time does: drafts that one which was killed left behind are removed first.
     Of two dates the first gives the grid, and the preview shows the second.
     """
-    from geomtp.inference.map_polygons import write_polygons_of_map
-    from geomtp.inference.map_styles import raster_style
-    from geomtp.inference.vector_files import write_objects, write_style
+    from geomtp.inference.outputs.map_polygons import write_polygons_of_map
+    from geomtp.inference.outputs.map_styles import raster_style
+    from geomtp.inference.outputs.vector_files import write_objects, write_style
 
     scene = scenes[0]
     out, place, classes = config.out, scene.place, model.classes

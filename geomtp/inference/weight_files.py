@@ -19,7 +19,7 @@ from geomtp.checkpoints import (
 )
 from geomtp.encoders.presets import create_encoder
 from geomtp.encoders.weights import load_encoder_weights
-from geomtp.inference.onnx_models import facts_of, open_session
+from geomtp.inference.graphs.onnx_models import facts_of, open_session
 from geomtp.mae import MaeConfig, load_mae, save_mae
 from geomtp.mae.files import ENCODER_KIND, KIND
 from geomtp.model import load, save

@@ -12,7 +12,7 @@ from fastapi import Query, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from geomtp.inference.value_ranges import doubt
+from geomtp.inference.windows.value_ranges import doubt
 from geomtp.rasters import open_scene, raster_info
 from geomtp.serving.job_runner import JobRunner
 from geomtp.serving.jobs import Job, JobSettings, JobStore

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from geomtp.inference.window_model import PredictsImages
+from geomtp.inference.windows.window_model import PredictsImages
 from geomtp.types import Rgb
 
 
@@ -71,7 +71,7 @@ def served_models(checkpoints: Sequence[Path]) -> dict[str, ServedModel]:
 
 def _opened(path: Path) -> PredictsImages:
     if path.suffix == ".onnx":
-        from geomtp.inference.onnx_models import load_onnx
+        from geomtp.inference.graphs.onnx_models import load_onnx
 
         return load_onnx(path, "cpu")
     from geomtp.model import load

@@ -25,7 +25,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
-from geomtp.inference.value_ranges import ValueRange, range_of
+from geomtp.inference.windows.value_ranges import ValueRange, range_of
 from geomtp.rasters import HALF_EQUATOR_M, Georeference, RasterInfo, Scene, open_scene
 from geomtp.rasters.reading import quiet
 from geomtp.types import SizeHW

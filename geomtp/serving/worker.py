@@ -67,9 +67,9 @@ class Hand:
             self._answer({"state": "done"})
 
     def _predict(self, job: Told) -> None:
+        from geomtp.inference.outputs.vector_files import write_geojson
         from geomtp.inference.predict import predict_scenes
         from geomtp.inference.predict_config import Predict
-        from geomtp.inference.vector_files import write_geojson
 
         settings = job["settings"]
         config = Predict(
@@ -93,7 +93,7 @@ class Hand:
             write_geojson(path, path.with_suffix(".geojson"))
 
     def _opened(self, config: Any) -> Any:
-        from geomtp.inference.window_model import open_model
+        from geomtp.inference.windows.window_model import open_model
 
         key = (config.checkpoint, config.classes_of, config.device, config.precision)
         if self._model is None or self._model[0] != key:

@@ -6,7 +6,7 @@ import torch
 from geomtp.evaluation.fusion import resized
 from geomtp.evaluation.looking import look_at
 from geomtp.evaluation.protocol import Protocol
-from geomtp.inference.mirroring import unflipped
+from geomtp.inference.windows.mirroring import unflipped
 from geomtp.types import Predictions
 from tests.evaluation.looker import PixelModel
 

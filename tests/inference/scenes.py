@@ -9,7 +9,7 @@ from affine import Affine
 
 from geomtp.inference import predict as module
 from geomtp.inference.predict_config import Predict
-from geomtp.inference.window_model import WindowModel
+from geomtp.inference.windows.window_model import WindowModel
 from geomtp.rasters.reading import quiet
 
 UTM = {"crs": "EPSG:32632", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)}

@@ -35,7 +35,7 @@ def test_windows_leave_no_seam(monkeypatch, tmp_path, size_hw, overlap):
 def test_blocks_leave_no_seam(monkeypatch, tmp_path):
     pixels = noise(400, 300, seed=1)
     scene = write_scene(tmp_path / "scene.tif", pixels)
-    monkeypatch.setattr("geomtp.inference.scene_grid.SUMS_BYTES", 1)  # blocks of two cells
+    monkeypatch.setattr("geomtp.inference.windows.scene_grid.SUMS_BYTES", 1)  # blocks of two cells
     (result,) = predicted(monkeypatch, Blur(), tmp_path / "out", scene, window=64)
     expected = whole(Blur(), pixels).semantic.numpy()
     inner = (slice(Blur.RADIUS, -Blur.RADIUS),) * 2
@@ -72,7 +72,7 @@ def test_objects_at_every_offset_are_found_once(monkeypatch, tmp_path, task):
             pixels[y : y + h, x : x + w] = value
             planted.append((x, y, x + w, y + h, int(value >= 128)))
     scene = write_scene(tmp_path / "scene.tif", pixels)
-    monkeypatch.setattr("geomtp.inference.scene_grid.SUMS_BYTES", 1)
+    monkeypatch.setattr("geomtp.inference.windows.scene_grid.SUMS_BYTES", 1)
     (result,) = predicted(monkeypatch, Rectangles(task), tmp_path / "out", scene, window=64)
     frame = pyogrio.read_dataframe(result.vectors[task])
     bounds = frame.geometry.bounds.round().astype(int)

@@ -6,7 +6,7 @@ import pytest
 
 from geomtp.inference import predict as module
 from geomtp.inference import scene_result
-from geomtp.inference.work_folder import WorkFolder
+from geomtp.inference.work.work_folder import WorkFolder
 from tests.inference.scenes import noise, predicted, values_of, write_scene
 from tests.inference.stub_models import Blur
 
@@ -27,7 +27,9 @@ class Tired(Blur):
 
 @pytest.fixture
 def scene(tmp_path, monkeypatch):
-    monkeypatch.setattr("geomtp.inference.scene_grid.SUMS_BYTES", 1)  # blocks of two by two cells
+    monkeypatch.setattr(
+        "geomtp.inference.windows.scene_grid.SUMS_BYTES", 1
+    )  # blocks of two by two cells
     return write_scene(tmp_path / "scene.tif", noise(300, 300, seed=2))
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from geomtp.inference.block_work import Job, look_at_blocks
-from geomtp.inference.blocks import Grid
 from geomtp.inference.scene_result import MapTiles
-from geomtp.inference.window_model import WindowModel
-from geomtp.inference.work_folder import WorkFolder
+from geomtp.inference.windows.blocks import Grid
+from geomtp.inference.windows.window_model import WindowModel
+from geomtp.inference.work.block_work import Job, look_at_blocks
+from geomtp.inference.work.work_folder import WorkFolder
 from geomtp.model import ModelConfig, SourceConfig, build_model
 from geomtp.rasters import scene_of_array
 from geomtp.types import Batch, ClassMap, Targets

@@ -32,7 +32,7 @@ def test_a_file_is_in_rows_unless_it_is_tiled(tmp_path, layout, in_rows):
         path, "w", driver="GTiff", width=64, height=32, count=1, dtype="uint8", **layout
     ) as file:
         file.write(np.ones((1, 32, 64), dtype=np.uint8))
-    with open_scene(path) as scene:
+    with open_scene(path, channels=1) as scene:
         assert scene.in_rows is in_rows
 
 
