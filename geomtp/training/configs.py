@@ -251,7 +251,8 @@ class FineTune(Training):
         detector: of horizontal boxes, in two stages or in one.
         source: name of a known data set, whose layout DATA has; by default it is recognised.
         classes: names in order: of the class folders, of the mask values from 1, or of the
-            objects; by default as found.
+            objects; by default as found. Of a label store or a known data set: the classes that
+            are learned, the others being background.
         val_share: how much is held out where no folders named train and val say it.
         image_size: side of the training views, in pixels. Images are fitted into it for validation,
             too, unless resize_relative_to is "image" or evaluation_size says otherwise.

@@ -12,6 +12,7 @@ from geomtp.data.sources import SOURCES
 from geomtp.data.transforms import has_semantic
 from geomtp.labels import ImageLabels, LabelStore
 from geomtp.labels.hash_order import hash_order
+from geomtp.labels.store.chosen_classes import store_of_classes
 from geomtp.labels.store.format import INFO_NAME
 from geomtp.training.configs import FineTune
 from geomtp.training.run_folder import RunFolder
@@ -24,21 +25,29 @@ def build_fine_tune_store(config: FineTune, folder: RunFolder, say: Say) -> None
     That of a resumed run is used again. Raises FileNotFoundError or ValueError in one sentence when
     it can't be had.
     """
-    data, place = _data(config), _place(config, folder)
-    if place == data or (config.resume and (place / INFO_NAME).is_file()):
+    place, whole = _place(config, folder), _place_of_all(config, folder)
+    if config.resume and (place / INFO_NAME).is_file():
         say(describe(LabelStore.open(place)))
         return
+    say(describe(LabelStore.open(whole)) if whole == _data(config) else _built(config, whole))
+    if place != whole:
+        assert config.classes is not None
+        say("of these " + describe(store_of_classes(LabelStore.open(whole), config.classes, place)))
+
+
+def _built(config: FineTune, place: Path) -> str:
+    """Make the store of a known data set or of the user's folders; what was found."""
+    data = _data(config)
     if config.source is None:
         settings = FolderStore(
             config.task, config.classes, config.val_share, config.in_channels, config.strict
         )
-        say(settings.build(data, place)[1])
-        return
+        return settings.build(data, place)[1]
     if config.source not in SOURCES:
         raise ValueError(f"unknown source {config.source!r}; known: {', '.join(SOURCES)}")
     store, report = SOURCES[config.source].build_with_report(data, place, strict=config.strict)
     left_out = f"\n{report}" if report.left_out else ""
-    say(describe(store) + left_out)
+    return describe(store) + left_out
 
 
 def open_fine_tune_store(config: FineTune, folder: RunFolder) -> LabelStore:
@@ -55,7 +64,15 @@ def _data(config: FineTune) -> Path:
 
 
 def _place(config: FineTune, folder: RunFolder) -> Path:
-    """Where the label store is, or is to be."""
+    """Where the label store is, or is to be, of those classes that were asked for."""
+    whole = _place_of_all(config, folder)
+    named_as_found = config.source is None and whole != _data(config)
+    if named_as_found or config.classes is None:
+        return whole  # of plain folders: --classes names what they hold
+    return folder.stores / "chosen_classes"
+
+
+def _place_of_all(config: FineTune, folder: RunFolder) -> Path:
     data = _data(config)
     if (data / INFO_NAME).is_file():
         return data

@@ -1,5 +1,6 @@
 """Which images are trained on."""
 
+import dataclasses
 import itertools
 from collections import Counter
 
@@ -10,11 +11,14 @@ from geomtp.labels import ImageLabels, write_store
 from geomtp.training.configs import FineTune
 from geomtp.training.finetune import _data
 from geomtp.training.finetune_data import (
+    build_fine_tune_store,
     labelled_part,
     labelled_parts,
+    open_fine_tune_store,
     train_share,
     with_objects,
 )
+from geomtp.training.run_folder import RunFolder
 from tests.labels.layouts import info
 
 
@@ -107,3 +111,18 @@ def test_images_without_objects_are_left_out_where_asked_for(tmp_path):
     ]
     with pytest.raises(ValueError, match="'scene' is learned without objects"):
         FineTune(task="scene", objects_only=True)
+
+
+def test_some_classes_of_a_store_are_learned(tmp_path):
+    store = scenes(tmp_path)
+    config = FineTune(task="scene", data=store.path, classes=("c", "b"), out=tmp_path / "run")
+    folder, said = RunFolder(config.out), []
+    build_fine_tune_store(config, folder, said.append)
+    chosen = open_fine_tune_store(config, folder)
+    assert chosen.classes.names == ("c", "b")
+    assert Counter(row.scene_class for row in chosen) == {0: 10, 1: 20}
+    assert said[0].startswith("test: 70 images")
+    assert said[1].startswith("of these test: 30 images")
+    assert len(open_fine_tune_store(FineTune(task="scene", data=store.path), folder)) == 70
+    with pytest.raises(ValueError, match="unknown class 'd'; known: a, b, c"):
+        build_fine_tune_store(dataclasses.replace(config, classes=("d",)), folder, said.append)
