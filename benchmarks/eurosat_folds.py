@@ -45,6 +45,7 @@ STEPS: dict[str, Any] = {
 WAYS: dict[str, dict[str, Any]] = {
     "probe": {"probe": True},
     "finetune": STEPS,
+    "colours_varied": STEPS | {"photometric": True},
     "frozen": STEPS | {"freeze_encoder": True},
     "lora": STEPS | {"lora_rank": 8, "batch_norm": "frozen_encoder"},
 }
