@@ -7,6 +7,7 @@ implements a protocol by having its methods, it need not inherit from it.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,15 @@ class HasOfficialKeys(Protocol):
         The official keys are those of the file that holds this module alone, without ``encoder.``
         or ``backbone.``; a whole model gives the keys of the whole official file.
         """
+        ...
+
+
+@runtime_checkable
+class HasOtherOfficialKeys(HasOfficialKeys, Protocol):
+    """A module whose tensors have other names in official files of another kind."""
+
+    def other_official_keys(self) -> dict[str, str]:
+        """As ``official_keys`` for that kind of file, which is read, not written; may be empty."""
         ...
 
 
@@ -111,10 +121,11 @@ class ImportReport:
 def import_official(state_dict: Mapping[str, Tensor], into: nn.Module) -> ImportReport:
     """Load official weights into a module, all or nothing.
 
-    A leading ``module.`` is removed. Of the possible prefixes that one is taken under which most of
-    the module's official keys are found, so an encoder takes its part out of a full model of MTP, a
-    fine-tuned model or its own file alike. An encoder takes the weights of a masked autoencoder
-    without class token, mask token and decoder (spec: checkpoints, backbones 1.7).
+    A leading ``module.`` is removed. Of the possible prefixes (and kinds of files) that one is taken
+    under which most of the module's official keys are found, so an encoder takes its part out of a
+    full model of MTP, a fine-tuned model or its own file alike. An encoder takes the weights of a
+    masked autoencoder without class token, mask token and decoder (spec: checkpoints, backbones
+    1.7).
 
     Args:
         state_dict: official key → tensor.
@@ -127,10 +138,13 @@ def import_official(state_dict: Mapping[str, Tensor], into: nn.Module) -> Import
         ValueError: the module has no official counterpart, nothing in the file belongs to it, or
             tensors do not fit; the module is unchanged then.
     """
-    table = _table(into)
     tensors = {key.removeprefix("module."): tensor for key, tensor in state_dict.items()}
-    prefix = max(
-        PREFIXES, key=lambda p: sum(p + official in tensors for official in table.values())
+    tables = [_table(into)]
+    if isinstance(into, HasOtherOfficialKeys):
+        tables.append(into.other_official_keys())
+    table, prefix = max(
+        itertools.product(tables, PREFIXES),
+        key=lambda naming: sum(naming[1] + official in tensors for official in naming[0].values()),
     )
     ignored = {key: f"outside of {prefix}*" for key in tensors if not key.startswith(prefix)}
     part = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}

@@ -55,6 +55,10 @@ class Decoder(nn.Module, ABC):
     def official_keys(self, source_numbers: Mapping[str, int]) -> dict[str, str]:
         """Our state-dict keys and the official ones; sources are numbered from 1 there."""
 
+    def fine_tuned_keys(self) -> dict[str, str]:
+        """The same for a fine-tuned model of the reference, which knows one source."""
+        return self.official_keys({next(iter(self.classifiers)): 1})
+
 
 def check_source(source: str, classifiers: nn.ModuleDict) -> None:
     """Raise ValueError when ``source`` has no classifier."""

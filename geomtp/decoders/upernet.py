@@ -105,6 +105,16 @@ class UperNet(Decoder):
                 keys[key] = official
         return keys
 
+    def fine_tuned_keys(self) -> dict[str, str]:
+        """Our keys and those of MMSegmentation, where the classifier has the name of the unused."""
+        return {
+            ours: theirs.removeprefix("semsegdecoder.").replace(
+                "semseghead_1.1.", "decode_head.conv_seg."
+            )
+            for ours, theirs in super().fine_tuned_keys().items()
+            if not ours.startswith("trunk.conv_seg.")
+        }
+
 
 def _spread_official_statistics(decoder: nn.Module, incompatible: Any) -> None:
     """Where a file has the trunk's statistics but none by source, every source takes those."""

@@ -162,19 +162,35 @@ class MultiTaskModel(nn.Module):
     def official_keys(self) -> dict[str, str]:
         """Our state-dict keys and those of the reference.
 
-        They are those of its pretraining framework, or of a fine-tuned model where there is no
-        decoder of pretraining.
+        They are those of a fine-tuned model where there is one decoder of one source, or none of
+        pretraining; else those of its pretraining framework.
         """
+        of_pretraining = any(task in TASKS for task in self.decoders)
+        return self._keys(fine_tuned=self._is_alone or not of_pretraining)
+
+    def other_official_keys(self) -> dict[str, str]:
+        """The names that a model of one decoder and one source has in a file of pretraining."""
+        return self._keys(fine_tuned=False) if self._is_alone else {}
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether there is one decoder of one source."""
+        return [len(self._decoder(task).classifiers) for task in self.decoders] == [1]
+
+    def _keys(self, *, fine_tuned: bool) -> dict[str, str]:
+        """Our state-dict keys and those of a fine-tuned model, or of the pretraining framework."""
         if not isinstance(self.encoder, HasOfficialKeys):
             raise ValueError(f"{type(self.encoder).__name__} has no official counterpart")
         names = {name: None for task in self.decoders for name in self._decoder(task).classifiers}
         order = list(self.config.sources) if self.config else list(names)
         numbers = {source: index + 1 for index, source in enumerate(order)}
         own = self.encoder.official_keys()
-        prefix = "encoder" if any(task in TASKS for task in self.decoders) else "backbone"
+        prefix = "backbone" if fine_tuned else "encoder"
         keys = {f"encoder.{ours}": f"{prefix}.{theirs}" for ours, theirs in own.items()}
         for task in self.decoders:
-            for ours, theirs in self._decoder(task).official_keys(numbers).items():
+            decoder = self._decoder(task)
+            table = decoder.fine_tuned_keys() if fine_tuned else decoder.official_keys(numbers)
+            for ours, theirs in table.items():
                 keys[f"decoders.{task}.{ours}"] = theirs
         return keys
 

@@ -19,12 +19,7 @@ def build(case, source="sota"):
     official = decoder.official_keys({source: 1})
     weights = case.weights()
     if "decode_head.conv_seg.weight" in weights:  # the 512 case is a fine-tuning head
-        weights = {
-            "semseghead_1.1." + key.removeprefix("decode_head.conv_seg.")
-            if key.startswith("decode_head.conv_seg")
-            else "semsegdecoder." + key: value
-            for key, value in weights.items()
-        }
+        official = decoder.fine_tuned_keys()
     ours = {ours: weights[theirs] for ours, theirs in official.items() if theirs in weights}
     assert len(ours) == len(weights)
     missing = decoder.load_state_dict(ours, strict=False).missing_keys

@@ -204,6 +204,54 @@ def test_official_names_of_fine_tuned_detectors_there_and_back(detector):
         assert value.equal(other.state_dict()[key]), key
 
 
+OFFICIAL = {
+    "semantic": {
+        "trunk.psp_modules.0.conv.weight": "decode_head.psp_modules.0.1.conv.weight",
+        "trunk.fpn_bottleneck.bn.running_var": "decode_head.fpn_bottleneck.bn.running_var",
+        "classifiers.ships.weight": "decode_head.conv_seg.weight",
+    },
+    "instance": {
+        "trunk.neck.lateral_convs.0.weight": "neck.lateral_convs.0.conv.weight",
+        "trunk.mask_head.convs.3.bias": "roi_head.mask_head.convs.3.conv.bias",
+        "classifiers.ships.fc_cls.weight": "roi_head.bbox_head.fc_cls.weight",
+        "classifiers.ships.conv_logits.bias": "roi_head.mask_head.conv_logits.bias",
+    },
+    "rotated": {
+        "trunk.rpn_head.rpn_reg.weight": "rpn_head.rpn_reg.weight",
+        "trunk.box_head.shared_fcs.1.weight": "roi_head.bbox_head.shared_fcs.1.weight",
+        "classifiers.ships.fc_reg.bias": "roi_head.bbox_head.fc_reg.bias",
+    },
+}
+"""Names of some tensors of a fine-tuned model's decoder in MMSegmentation, MMDetection, MMRotate
+(checkpoints, section 4)."""
+
+
+@pytest.mark.parametrize("task", OFFICIAL)
+def test_a_model_of_one_task_has_the_names_of_a_fine_tuned_model(task):
+    one = {"ships": dataclasses.replace(SHIPS, tasks=(task,))}
+    model, other = (detector_model("faster_rcnn", sources=one, semantic_channels=8) for _ in "ab")
+    official, own = export_official(model), model.state_dict()
+    for ours, theirs in OFFICIAL[task].items():
+        assert official[theirs].equal(own[f"decoders.{task}.{ours}"]), theirs
+    assert {key.split(".")[0] for key in official} == {
+        "backbone",
+        *({"decode_head"} if task == "semantic" else {"neck", "rpn_head", "roi_head"}),
+    }
+    numbered = model.decoders[task].official_keys({"ships": 1})
+    of_pretraining = {numbered[key]: own[f"decoders.{task}.{key}"] for key in numbered}
+    for ours, theirs in model.encoder.official_keys().items():
+        of_pretraining[f"encoder.{theirs}"] = own[f"encoder.{ours}"]
+    for file in (official, of_pretraining):
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.zero_()
+        report = import_official(file, other)
+        assert not report.unexpected
+        assert all("trunk.conv_seg." in key for key in report.missing)  # which nobody uses
+        for key, value in own.items():
+            assert value.equal(other.state_dict()[key]), key
+
+
 def test_mistakes_about_detectors():
     with pytest.raises(ValueError, match="unknown detector 'yolo'; known: faster_rcnn, retinanet"):
         detector_model("yolo", "resnet10t")
