@@ -41,6 +41,11 @@ class AnnotatedObject:
     difficulty: int = 0
     ignore: bool = False
 
+    @property
+    def is_box(self) -> bool:
+        """Whether it is a box alone, without an outline or a mask."""
+        return self.polygons is None and self.rle is None
+
 
 @dataclass(frozen=True, slots=True)
 class Annotations:

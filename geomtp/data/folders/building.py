@@ -14,10 +14,10 @@ from geomtp.data.folders.maps import read_change, read_semantic
 from geomtp.data.folders.objects import holds_objects, object_classes, read_objects
 from geomtp.data.folders.scenes import read_scenes
 from geomtp.data.folders.suspicions import suspicions
-from geomtp.labels.annotations import AnnotatedObject, Annotations
+from geomtp.labels.annotations import Annotations
 from geomtp.labels.channel_statistics import measure_mean_std
 from geomtp.labels.read_notes import ReadNotes
-from geomtp.labels.segmenters.segmenter import BoxSegmenter, PolygonSegmenter, Segmenter
+from geomtp.labels.segmenters.segmenter import PolygonSegmenter, Segmenter
 from geomtp.labels.store.building import build_store, classes_in
 from geomtp.labels.store.format import StoreInfo
 from geomtp.labels.store.image_labels import ImageLabels
@@ -69,7 +69,7 @@ class FolderStore:
         if self.task == "scene":
             return read_scenes(root, self.classes, self.val_share, notes)
         if self.task == "change":
-            return read_change(root, self.val_share, notes)
+            return read_change(root, self.classes, self.val_share, notes)
         return read_semantic(root, self.classes, self.val_share, notes)
 
     def _objects(self, root: Path, out: Path, notes: ReadNotes) -> tuple[LabelStore, str]:
@@ -96,20 +96,20 @@ class FolderStore:
         return store, "\n".join([describe(store), str(report), *suspicions(items, self.task)])
 
     def _segmenter(self, items: list[Annotations]) -> Segmenter | None:
-        """What makes masks for the task: outlines where all objects have them, else boxes.
+        """What makes masks for the task: outlines, and filled boxes where an object has none.
 
         Raises ValueError for semantic maps of boxes.
         """
         if self.task in ("horizontal", "rotated"):
             return None
-        if all(_has_outline(o) for item in items for o in item.objects if not o.ignore):
-            return PolygonSegmenter()
-        if self.task == "semantic":
+        boxed = [o.where for item in items for o in item.objects if o.is_box and not o.ignore]
+        if boxed and self.task == "semantic":
             raise ValueError(
-                "boxes without outlines make no semantic map: make masks of them first by "
-                "`geomtp labels --segmenter sam`, and give the label store as --data"
+                f"boxes without outlines make no semantic map ({len(boxed)}, such as {boxed[0]}): "
+                f"make masks of them first by `geomtp labels --segmenter sam`, and give the label "
+                f"store as --data"
             )
-        return BoxSegmenter()
+        return PolygonSegmenter(fill_boxes=True)
 
     def _info(
         self, root: Path, rows: Sequence[ImageLabels], classes: ClassMap, found: Found | None
@@ -136,10 +136,6 @@ def _first(notes: ReadNotes) -> str:
     """The first sentence about what was left out, as the end of another."""
     examples = notes.report(0, 0, Counter()).examples
     return f", such as {examples[0]}" if examples else ""
-
-
-def _has_outline(item: AnnotatedObject) -> bool:
-    return item.polygons is not None or item.rle is not None
 
 
 def source_name(text: str) -> str:

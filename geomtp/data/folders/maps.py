@@ -55,13 +55,23 @@ def read_semantic(
     return Found(ClassMap(names), rows, semantic_values=values, remarks=(remark,))
 
 
-def read_change(root: Path, val_share: float, notes: ReadNotes) -> Found:
+def read_change(
+    root: Path, classes: tuple[str, ...] | None, val_share: float, notes: ReadNotes
+) -> Found:
     """Images in ``before`` and ``after`` and masks in ``masks``, of the same names.
 
     The folders may lie below train and val, and may be named as in LEVIR-CD: A, B and label. A mask
     holds 0 for unchanged, 1 for changed and 255 for unknown; where it holds nothing but 0 and 255,
-    255 is changed. Raises like ``read_semantic``.
+    255 is changed. ``classes``: what the changed pixels are called, one name.
+
+    Raises like ``read_semantic``.
     """
+    names = classes or ("changed",)
+    if len(names) != 1:
+        raise ValueError(
+            f"masks of change tell changed from unchanged: --classes names what changed, one name, "
+            f"found {', '.join(names)}"
+        )
     others = {"the second date": AFTER, "masks": MASKS}
     pairs, split_of = _matched_parts(root, (BEFORE, "the first date"), others, val_share, notes)
     counts = _values(root, [files[1] for _, files, _ in pairs])
@@ -72,7 +82,7 @@ def read_change(root: Path, val_share: float, notes: ReadNotes) -> Found:
         for image, files, size_hw in pairs
     ]
     remark = _shares(counts, values, {"unchanged": 0, "changed": 1, "unknown": IGNORE})
-    return Found(ClassMap(("changed",)), rows, change_values=values, remarks=(remark,))
+    return Found(ClassMap(names), rows, change_values=values, remarks=(remark,))
 
 
 def _matched_parts(
@@ -126,6 +136,11 @@ def _semantic_values(
     two_valued = IGNORE in counts and set(counts) <= {0, IGNORE}
     if two_valued and (classes is None or len(classes) == 1):
         return classes or ("foreground",), {0: 0, IGNORE: 1}
+    if two_valued:
+        raise OtherClassesError(
+            f"the masks below {root} hold nothing but 0 and 255, which is one class, not "
+            f"{', '.join(classes or ())}: write masks of class numbers"
+        )
     if classes is None:
         highest = max(set(counts) - {IGNORE}, default=0)
         classes = tuple(f"class {k}" for k in range(1, highest + 1))

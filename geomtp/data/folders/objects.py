@@ -121,7 +121,7 @@ def _images_of(file: Path, root: Path, part: Path, split: str | None) -> Path:
     names = [name for name, meant in SPLIT_FOLDERS.items() if meant == split]
     folders = [_image_folder(part), part, *(root / name for name in names)]
     folders += [_image_folder(root) / name for name in names]
-    entries = read_json_object(file).get("images") or [{}]
-    first = entries[0] if isinstance(entries[0], dict) else {}
-    name = str(first.get("file_name", first.get("filename", "")))
+    entries = read_json_object(file).get("images")
+    first = entries[0] if isinstance(entries, list) and entries else None
+    name = str(first.get("file_name", first.get("filename", ""))) if isinstance(first, dict) else ""
     return next((folder for folder in folders if name and (folder / name).is_file()), folders[0])

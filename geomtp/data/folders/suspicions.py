@@ -21,11 +21,18 @@ def suspicions(items: Sequence[Annotations], task: str) -> list[str]:
     """A sentence for each kind of label that looks like a mistake, with a count and examples.
 
     Objects that reach over the border of their image, that are hardly a pixel wide, or that are
-    there twice; and upright boxes where ``task`` is to learn rotated ones.
+    there twice; upright boxes where ``task`` is to learn rotated ones, and boxes without outlines
+    where it is to learn masks.
     """
     beyond: list[str] = []
     small: list[str] = []
     twice: list[str] = []
+    boxed = [
+        f"{item.image}, {found.where}"
+        for item in items
+        for found in item.objects
+        if task == "instance" and found.is_box and not found.ignore
+    ]
     slanted = 0
     for item in items:
         width_height = np.array(item.size_hw[::-1])
@@ -45,6 +52,7 @@ def suspicions(items: Sequence[Annotations], task: str) -> list[str]:
         _sentence(beyond, "reach over the border of their image"),
         _sentence(small, f"are narrower than {SMALL_PX:g} px"),
         _sentence(twice, "are there twice"),
+        _sentence(boxed, "have no outline: their boxes, filled, are taken as masks"),
     ]
     if task == "rotated" and not slanted:
         sentences.append("all boxes are upright: a rotated detector will learn no angles from them")

@@ -23,14 +23,17 @@ def read_coco(images: Path, annotations: Path, notes: ReadNotes) -> Iterator[Ann
     A bbox of four numbers is x y w h, one of five is the rotated box xc yc w h angle (radians,
     clockwise). A segmentation is a list of polygons or a run-length, compressed or not. Crowds
     (iscrowd) and entries with "ignore" or "ignored" are marked to be ignored. File names under
-    "file_name" or "filename". Raises FileNotFoundError or ValueError for a file that is missing or
-    is no COCO json.
+    "file_name" or "filename". An image of another size than the json says is noted as malformed:
+    its coordinates are those of another picture. Raises FileNotFoundError or ValueError for a file
+    that is missing or is no COCO json.
     """
     content = read_json_object(annotations)
     folder = ImageFolder(images, notes)
     try:
         class_names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-        entries, listed = list(content["images"]), list(content["annotations"])
+        entries, listed = content["images"], content["annotations"]
+        if not isinstance(entries, list) or not isinstance(listed, list):
+            raise TypeError("no lists")
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"{annotations} is no COCO json: it needs the lists images, annotations and categories"
@@ -54,6 +57,11 @@ def read_coco(images: Path, annotations: Path, notes: ReadNotes) -> Iterator[Ann
         size_hw = folder.size_hw(name)
         if size_hw is None:
             continue
+        if other := _other_size(entry, size_hw):
+            notes.malformed(
+                where, f"{name} is {size_hw[1]} × {size_hw[0]} px, the json says {other}"
+            )
+            continue
         objects = (
             _object(f"{annotations.name} annotation {j}", item, class_names, size_hw, notes)
             for j, item in listing
@@ -62,6 +70,14 @@ def read_coco(images: Path, annotations: Path, notes: ReadNotes) -> Iterator[Ann
     for orphans in by_image.values():
         for j, _ in orphans:
             notes.malformed(f"{annotations.name} annotation {j}", "its image_id is of no image")
+
+
+def _other_size(entry: dict[str, Any], size_hw: SizeHW) -> str:
+    """The size that the json gives an image, where it is another one; "" where it gives none."""
+    width, height = entry.get("width"), entry.get("height")
+    if not width or not height or (height, width) == size_hw:
+        return ""
+    return f"{width} × {height}"
 
 
 def _known_once(image_id: Any, seen: set[int | str]) -> int | str:

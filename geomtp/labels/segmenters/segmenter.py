@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,20 @@ class PolygonSegmenter(Segmenter):
     A pixel belongs to a polygon when its centre lies inside.
     """
 
+    def __init__(self, *, fill_boxes: bool = False) -> None:
+        """``fill_boxes``: objects without polygon and mask get their boxes, filled."""
+        self.fill_boxes = fill_boxes
+
     def segment(self, image: Path, annotations: Annotations) -> list[ObjectMask]:
-        """See ``Segmenter``. Raises ValueError for an object without polygon and mask."""
+        """See ``Segmenter``. Raises ValueError for a box alone, unless ``fill_boxes``."""
         masks = []
         for item in annotations.objects:
             if item.rle is not None:
                 masks.append(ObjectMask(item.rle))
             elif item.polygons is not None:
                 masks.append(ObjectMask(_fill_polygons(item.polygons, annotations.size_hw)))
+            elif self.fill_boxes:
+                masks += BoxSegmenter().segment(image, replace(annotations, objects=(item,)))
             else:
                 raise ValueError(
                     f"{item.where}: only a box, no outline to take as mask; use the segmenter 'box'"

@@ -1,11 +1,14 @@
 """Label stores from folders as people lay them out."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from geomtp.data.folders import FolderStore, source_name
 from geomtp.labels import change_map, semantic_map
+from geomtp.labels.masks.run_lengths import rle_area
 from tests.data.folders import layouts
 from tests.data.folders.layouts import LEFT, RIGHT, mask, picture
 
@@ -180,6 +183,75 @@ def test_boxes_alone_make_no_semantic_map(tmp_path):
         build("semantic", root, tmp_path)
     store, _ = build("instance", root, tmp_path)
     assert len(store[0].rles) == 2
+
+
+def coco_changed(root, change):
+    """The COCO layout, its json changed in place."""
+    path = layouts.coco(root) / "annotations.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return root
+
+
+def test_one_object_without_an_outline_leaves_the_others_theirs(tmp_path):
+    def triangles(content):
+        for item in content["annotations"]:
+            x, y, width, height = item["bbox"]
+            item["segmentation"] = [[x, y, x + width, y, x, y + height]]
+        content["annotations"][1]["segmentation"] = []
+
+    root = coco_changed(tmp_path / "data", triangles)
+    store, said = build("instance", root, tmp_path)
+    rows = {row.image: row for row in store}
+    areas = [rle_area(rle) for rle in rows["images/0.png"].rles]
+    assert areas[0] == pytest.approx(26 * 25 / 2, abs=30)  # the triangle
+    assert areas[1] == 24 * 30  # the box
+    assert areas[1] != rle_area(rows["images/1.png"].rles[1])
+    assert (
+        "look again: 1 objects have no outline: their boxes, filled, are taken as masks "
+        "(images/0.png, annotations.json annotation 1)" in said
+    )
+    with pytest.raises(ValueError, match=r"no semantic map \(1, such as annotations.json annot"):
+        build("semantic", root, tmp_path)
+
+
+def test_images_of_another_size_than_the_json_says(tmp_path):
+    def one(content):
+        content["images"][2] |= {"width": 48, "height": 64}
+
+    store, said = build("horizontal", coco_changed(tmp_path / "data", one), tmp_path)
+    assert len(store) == 5
+    assert "annotations.json image 2: 2.png is 64 × 48 px, the json says 48 × 64" in said
+
+    def everywhere(content):
+        for image in content["images"]:
+            image["width"] = 128
+
+    with pytest.raises(
+        ValueError, match="has an image, such as annotations.json image 0: 0.png is"
+    ):
+        build("horizontal", coco_changed(tmp_path / "other", everywhere), tmp_path)
+
+
+def test_a_json_without_lists_is_refused(tmp_path):
+    root = coco_changed(tmp_path / "data", lambda content: content.update(images={"a": 1}))
+    with pytest.raises(ValueError, match="is no COCO json: it needs the lists images"):
+        build("instance", root, tmp_path)
+
+
+def test_what_changed_has_the_name_that_is_given(tmp_path):
+    root = layouts.pairs(tmp_path / "data")
+    assert build("change", root, tmp_path)[0].classes.names == ("changed",)
+    assert build("change", root, tmp_path, classes=("built",))[0].classes.names == ("built",)
+    with pytest.raises(ValueError, match="--classes names what changed, one name, found a, b"):
+        build("change", root, tmp_path, classes=("a", "b"))
+
+
+def test_one_value_makes_no_several_classes(tmp_path):
+    root = layouts.masked_images(tmp_path / "data", value=255)
+    with pytest.raises(ValueError, match="nothing but 0 and 255, which is one class, not a, b"):
+        build("semantic", root, tmp_path, classes=("a", "b"))
 
 
 def test_names_of_sources():
