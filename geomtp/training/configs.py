@@ -5,6 +5,7 @@ Nothing heavy is imported here: the command line reads these classes to answer `
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,6 +14,13 @@ CutRboxes = Literal["whole", "upright"]
 Task = Literal["semantic", "instance", "rotated", "horizontal", "scene", "change"]
 ALL_TASKS: tuple[Task, ...] = get_args(Task)
 PRETRAINING_TASKS: tuple[Task, ...] = ("semantic", "instance", "rotated")
+ONLY_FOR: dict[str, Task] = {
+    "detector": "horizontal",
+    "largest_class": "semantic",
+    "cut_rboxes": "rotated",
+    "exchange_dates": "change",
+}
+"""Settings of fine-tuning that one task alone has a use for."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,7 @@ class Training(RunSettings):
 
     def __post_init__(self) -> None:
         above_zero = {"steps": 1, "batch_size": 1, "image_size": 32, "log_every": 1}
-        for name, least in {**above_zero, "statistics_batches": 0}.items():
+        for name, least in {**above_zero, "statistics_batches": 0, "learning_rate": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
         for name in ("mean", "std"):
@@ -334,6 +342,10 @@ class FineTune(Training):
             raise ValueError("rand_augment and erase_share move pixels without labels: for scene")
         if not 0 <= self.erase_share <= 1:
             raise ValueError(f"erase_share must lie in 0…1, found {self.erase_share}")
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, task in ONLY_FOR.items():
+            if self.task != task and getattr(self, name) != defaults[name]:
+                raise ValueError(f"{name} is for {task!r}, and the task is {self.task!r}")
         if self.match_light and (self.exchange_dates or self.task != "change"):
             raise ValueError(
                 "match_light tells the second date from the first: for change, without "

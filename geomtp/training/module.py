@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from geomtp.model import MultiTaskModel
+from geomtp.model.multi_task import check_loss_weights
 from geomtp.training.balance import UncertaintyBalance
 from geomtp.training.configs import Training
 from geomtp.training.optimiser import ClipsGradients, adamw, parameter_groups, scheduled
@@ -99,6 +100,7 @@ class MultiTaskTraining(ClipsGradients):
         """The sum of all losses of all tasks and sources."""
         log_variances = None if self.balance is None else self.balance.log_variances
         total, losses = self.model.total_loss(batches, self.config.loss_weights, log_variances)
+        check_loss_weights(self.config.loss_weights, losses)
         if not torch.isfinite(total):
             self._stop(batches, losses)
         rate = self.lr_schedulers().get_last_lr()[-1]  # type: ignore[union-attr]

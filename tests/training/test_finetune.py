@@ -173,6 +173,16 @@ def test_a_run_goes_on_where_it_was_stopped(data, tmp_path, monkeypatch, capsys)
         assert value.equal(second[key]), key
 
 
+def test_weights_of_losses_that_are_none_are_refused(data, tmp_path):
+    def weigh(name, out):
+        finetune(config_of("scene", data["scene"], tmp_path / out, loss_weights={name: 2.0}), silent)
+
+    for number, name in enumerate(("scene", "scene/class", "scene/class/scene", "semantic/pixel")):
+        weigh(name, f"right{number}")
+    with pytest.raises(ValueError, match="'scene/clas' is no loss; they are scene/class/scene"):
+        weigh("scene/clas", "wrong")
+
+
 def test_a_mistake_leaves_no_run_behind(data, tmp_path, capsys):
     words = ["finetune", "change", "--data", str(data["scene"]), "--out", str(tmp_path / "run")]
     assert main(words) == 1
@@ -190,6 +200,9 @@ def test_a_mistake_leaves_no_run_behind(data, tmp_path, capsys):
         (["scene", "--data", "none", "--source", "atlantis"], "unknown source 'atlantis'; known"),
         (["scene", "--train-fraction", "2"], "train_fraction must lie in 0…1, found 2.0"),
         (["scene", "--reuse-decoder"], "reuse_decoder takes the decoder from --weights"),
+        (["rotated", "--detector", "retinanet"], "detector is for 'horizontal', and the task is"),
+        (["scene", "--cut-rboxes", "upright"], "cut_rboxes is for 'rotated', and the task is 'sc"),
+        (["scene", "--learning-rate", "-1"], "learning_rate must be at least 0, found -1.0"),
         (["scene", "--stpes", "3"], "did you mean 'steps'?"),
     ],
 )
