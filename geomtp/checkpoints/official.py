@@ -121,11 +121,11 @@ class ImportReport:
 def import_official(state_dict: Mapping[str, Tensor], into: nn.Module) -> ImportReport:
     """Load official weights into a module, all or nothing.
 
-    A leading ``module.`` is removed. Of the possible prefixes (and kinds of files) that one is taken
-    under which most of the module's official keys are found, so an encoder takes its part out of a
-    full model of MTP, a fine-tuned model or its own file alike. An encoder takes the weights of a
-    masked autoencoder without class token, mask token and decoder (spec: checkpoints, backbones
-    1.7).
+    A leading ``module.`` is removed. Of the possible prefixes (and kinds of files) that one is
+    taken under which most of the module's official keys are found, so an encoder takes its part out
+    of a full model of MTP, a fine-tuned model or its own file alike. An encoder takes the weights
+    of a masked autoencoder without class token, mask token and decoder (spec: checkpoints,
+    backbones 1.7).
 
     Args:
         state_dict: official key → tensor.

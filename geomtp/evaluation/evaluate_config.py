@@ -86,11 +86,18 @@ class Evaluate:
             raise ValueError(
                 "scene_labels are for scoring whole scenes: leave out --score-by image and --limit"
             )
+        if self.scenes is not None and self.submit not in ("dota", "fair1m"):
+            raise ValueError(
+                "scenes are the images that a submission to dota or fair1m is about: give "
+                "--submit; the label files to score by are --scene-labels"
+            )
         self.protocol(None)
 
     def protocol(self, trained_px: int | None) -> Protocol:
         """How each image is looked at; ``trained_px``: the side that training validated at."""
-        size = self.image_size or ("own" if self.crop else "trained")
+        size = self.image_size
+        if size is None:
+            size = "own" if self.crop else "trained"
         stride = self.stride
         if stride is None and self.crop is not None:
             stride = max(1, 2 * self.crop // 3)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from geomtp.checkpoints import replacing
 from geomtp.evaluation.official_classes import LOVEDA, official_names
@@ -76,7 +76,7 @@ def _check_picture(data: bytes, where: str, size_hw: SizeHW | None, complaints: 
         if picture.width * picture.height > _LARGEST_PX:
             raise ValueError(f"{picture.width} × {picture.height} px")
         mode, pixels = picture.mode, np.asarray(picture)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         complaints.note("png", where, f"it is no usable PNG: {error}")
         return
     if mode not in ("L", "P"):

@@ -43,10 +43,13 @@ class Protocol:
     windows_at_once: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("size_px", "centre_px", "crop_px", "stride_px"):
+        for name in ("size_px", "centre_px", "crop_px", "stride_px", "windows_at_once"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1 pixel, found {value}")
+                raise ValueError(f"{name} must be at least 1, found {value}")
+        for name in ("rotated_nms_iou", "box_nms_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0…1, found {getattr(self, name)}")
         if self.centre_px is not None and self.crop_px is not None:
             raise ValueError("an image is looked at by its middle or by windows, not by both")
         if (self.crop_px is None) != (self.stride_px is None):

@@ -114,6 +114,8 @@ def _evaluate(config: Evaluate, say: Say) -> EvaluationResult:
 
 def _check_tasks(config: Evaluate, tasks: list[str]) -> None:
     """Raise ValueError for settings that the model's tasks have no use for."""
+    if config.task is not None and config.task not in tasks:
+        raise ValueError(f"the model has no task {config.task!r}, only {', '.join(tasks)}")
     if config.centre is not None and tasks != ["scene"]:
         raise ValueError(
             f"--centre leaves out the border, which {', '.join(tasks)} is scored on: it is for "

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -42,20 +45,26 @@ class SubmissionFiles:
         if self.is_folder:
             files = (path for path in self.path.rglob("*") if path.is_file())
             return sorted(path.relative_to(self.path).as_posix() for path in files)
-        with zipfile.ZipFile(self.path) as archive:
+        with self._opened() as archive:
             return sorted(info.filename for info in archive.infolist() if not info.is_dir())
+
+    @contextmanager
+    def _opened(self) -> Iterator[zipfile.ZipFile]:
+        """The zip. Raises ValueError where it cannot be read: damaged, or with a password."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                yield archive
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+            raise ValueError(f"{self.path} cannot be read as a zip: {error}") from error
 
     def data(self, name: str) -> bytes:
         """The bytes of a file. Raises ValueError where they are damaged or far too many."""
         if self.is_folder:
             return (self.path / name).read_bytes()
-        with zipfile.ZipFile(self.path) as archive:
+        with self._opened() as archive:
             if archive.getinfo(name).file_size > _LARGEST_BYTES:
                 raise ValueError(f"{name} in {self.path} unpacks to more than 1 GB")
-            try:
-                return archive.read(name)
-            except zipfile.BadZipFile as error:
-                raise ValueError(f"{self.path} is damaged: {error}") from error
+            return archive.read(name)
 
     def text(self, name: str) -> str:
         """A file as text; what is no UTF-8 shows as U+FFFD."""

@@ -203,8 +203,10 @@ class MultiTaskModel(nn.Module):
 
 
 def check_loss_weights(weights: Mapping[str, float], losses: Iterable[str]) -> None:
-    """Raise ValueError for a weight of a task of the ``losses`` (``task/loss/source``), but of none
-    of them."""
+    """Raise ValueError for a weight of none of the ``losses`` (``task/loss/source``).
+
+    Weights of tasks that have no losses here are passed over.
+    """
     known = sorted(losses)
     tasks = {name.split("/")[0] for name in known}
     for prefix in weights:

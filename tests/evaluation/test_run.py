@@ -129,6 +129,8 @@ def test_the_flags_of_views(tmp_path, capsys):
     assert main([*map(str, words), *flags, "--workers", "0"]) == 0
     said = "long side 32 px, whole, scales 0.5, 1, flips vertical, diagonal"
     assert said in capsys.readouterr().out
+    assert main([*map(str, words), "--task", "scene"]) == 1
+    assert "the model has no task 'scene', only semantic" in capsys.readouterr().err
 
 
 def test_tiles_become_a_submission_to_dota(tmp_path):
@@ -177,6 +179,11 @@ MISTAKES = [
     ({"split": "test"}, ("house",), r"no images in its 'test' split, only .*--split all"),
     ({"device": "nonsense"}, ("house",), "cannot compute on device 'nonsense'"),
     ({"source": "nonsense"}, ("house",), "unknown source 'nonsense'; known: "),
+    ({"scenes": "somewhere"}, ("house",), "give --submit; the label files to score by are --scene"),
+    ({"submit": "loveda", "scenes": "x"}, ("house",), "a submission to dota or fair1m is about"),
+    ({"image_size": 0}, ("house",), "size_px must be at least 1, found 0"),
+    ({"windows_at_once": 0}, ("house",), "windows_at_once must be at least 1, found 0"),
+    ({"rotated_nms_iou": 7.0}, ("house",), "rotated_nms_iou must lie in 0…1, found 7.0"),
 ]
 
 

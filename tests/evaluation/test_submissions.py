@@ -2,7 +2,9 @@
 
 import io
 import re
+import struct
 import zipfile
+import zlib
 from xml.etree import ElementTree
 
 import numpy as np
@@ -226,6 +228,13 @@ def png(values, mode="L", size=(1024, 1024)):
     return data.getvalue()
 
 
+def huge_png(side=20_000):
+    """A small file that says it holds a picture of this side."""
+    data = png([0], size=(1, 1))
+    header = b"IHDR" + struct.pack(">II", side, side) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
 def test_loveda_s_values():
     assert submitted_values(LOVEDA[1:]).tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert submitted_values(LOVEDA).tolist() == [0, 0, 1, 2, 3, 4, 5, 6]
@@ -240,6 +249,7 @@ LOVEDA_FAULTS = [
     ({"1.png": png([0, 1], "RGB")}, "expected one channel of 8 bits, found mode RGB"),
     ({"1.png": png([0, 1], size=(512, 512))}, "expected 1024 × 1024 px, found 512 × 512"),
     ({"1.png": b"no picture"}, "1.png: it is no usable PNG"),
+    ({"1.png": huge_png()}, "1.png: it is no usable PNG: Image size (400000000 pixels)"),
     ({"1.png": None}, "1.png: 1 of 2 images have no picture"),
     ({"3.png": png([0])}, "3.png: no image of that name in"),
     ({"1.tif": b""}, "1.tif: expected files IMAGE.png and no other"),
@@ -268,6 +278,12 @@ def test_the_check_as_it_is_typed(tmp_path, capsys):
     path.write_text("text")
     assert main(["evaluate", "--check-submission", str(path)]) == 1
     assert "is neither a zip nor a folder" in capsys.readouterr().err
+    zipped(path, {"Task1_plane.txt": GOOD * 500})
+    whole = path.read_bytes()
+    for damage in (whole[100:], whole[:50] + bytes(b ^ 255 for b in whole[50:70]) + whole[70:]):
+        path.write_bytes(damage)
+        assert main(["evaluate", "--check-submission", str(path)]) == 1
+        assert f"{path} cannot be read as a zip: " in capsys.readouterr().err
     zipped(path, {"a.csv": ""})
     assert main(["evaluate", "--check-submission", str(path)]) == 1
     assert "cannot be told to be a submission" in capsys.readouterr().err

@@ -175,7 +175,9 @@ def test_a_run_goes_on_where_it_was_stopped(data, tmp_path, monkeypatch, capsys)
 
 def test_weights_of_losses_that_are_none_are_refused(data, tmp_path):
     def weigh(name, out):
-        finetune(config_of("scene", data["scene"], tmp_path / out, loss_weights={name: 2.0}), silent)
+        finetune(
+            config_of("scene", data["scene"], tmp_path / out, loss_weights={name: 2.0}), silent
+        )
 
     for number, name in enumerate(("scene", "scene/class", "scene/class/scene", "semantic/pixel")):
         weigh(name, f"right{number}")

@@ -228,9 +228,7 @@ def test_images_of_another_size_than_the_json_says(tmp_path):
         for image in content["images"]:
             image["width"] = 128
 
-    with pytest.raises(
-        ValueError, match="has an image, such as annotations.json image 0: 0.png is"
-    ):
+    with pytest.raises(ValueError, match=r"an image, such as annotations.json image 0: 0.png is"):
         build("horizontal", coco_changed(tmp_path / "other", everywhere), tmp_path)
 
 
