@@ -31,10 +31,15 @@ def finetune(words: Sequence[str]) -> int:
         return 0
     program = f"geomtp finetune {words[0]}"
     first = "config" if words[0] in recipes else "task"
+    if first == "config" and any(word.partition("=")[0] == "--config" for word in words):
+        raise ValueError(
+            f"{words[0]} is a recipe, and so is what --config names: give the task in its place, "
+            f"`geomtp finetune TASK --config FILE`"
+        )
     config = fill(FineTune, [*words[1:], f"--{first}={words[0]}"], program)
     from geomtp.training.finetune import finetune as run
     from geomtp.training.run import story_of
 
     result = run(config)
-    print(story_of(result, program))
+    print(story_of(result, f"geomtp finetune {config.task}"))
     return INTERRUPTED if result.stopped else 0

@@ -126,8 +126,9 @@ def _other_classes(model: tuple[str, ...], data: tuple[str, ...]) -> str:
         )
     missing = [name for name in model if name not in data]
     strange = [name for name in data if name not in model]
+    chosen = "" if missing else "; a run with --classes keeps its labels in stores/chosen_classes"
     return (
         f"the checkpoint's classes are not the data's ({len(model)} and {len(data)}): "
         f"only the model has {', '.join(missing) or 'none'}; "
-        f"only the data have {', '.join(strange) or 'none'}"
+        f"only the data have {', '.join(strange) or 'none'}{chosen}"
     )

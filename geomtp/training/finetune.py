@@ -20,6 +20,7 @@ from geomtp.training.configs import FineTune
 from geomtp.training.decoder_reuse import TrainedDecoder
 from geomtp.training.finetune_data import (
     build_fine_tune_store,
+    check_masks,
     labelled_part,
     labelled_parts,
     open_fine_tune_store,
@@ -67,6 +68,8 @@ def finetune(config: FineTune, say: Say = print) -> RunResult:
 
 def _data(config: FineTune, store: LabelStore, say: Say) -> RunData:
     labelled = labelled_parts(store, config.train_splits, config.task)
+    if config.task == "instance":
+        check_masks(labelled)
     training = train_share(
         with_objects(labelled, config.task) if config.objects_only else labelled,
         fraction=config.train_fraction,

@@ -25,6 +25,8 @@ def build_fine_tune_store(config: FineTune, folder: RunFolder, say: Say) -> None
     That of a resumed run is used again. Raises FileNotFoundError or ValueError in one sentence when
     it can't be had.
     """
+    if config.source is not None and config.source not in SOURCES:
+        raise ValueError(f"unknown source {config.source!r}; known: {', '.join(SOURCES)}")
     place, whole = _place(config, folder), _place_of_all(config, folder)
     if config.resume and (place / INFO_NAME).is_file():
         say(describe(LabelStore.open(place)))
@@ -43,8 +45,6 @@ def _built(config: FineTune, place: Path) -> str:
             config.task, config.classes, config.val_share, config.in_channels, config.strict
         )
         return settings.build(data, place)[1]
-    if config.source not in SOURCES:
-        raise ValueError(f"unknown source {config.source!r}; known: {', '.join(SOURCES)}")
     store, report = SOURCES[config.source].build_with_report(data, place, strict=config.strict)
     left_out = f"\n{report}" if report.left_out else ""
     return describe(store) + left_out
@@ -107,6 +107,15 @@ def labelled_parts(store: LabelStore, splits: Sequence[str], task: str) -> Label
     if not chosen:
         raise ValueError(f"{store.source} has no images for {task!r} in {' or '.join(splits)}")
     return store.rows(chosen)
+
+
+def check_masks(store: LabelStore) -> None:
+    """Raise ValueError where no image has masks, of which a mask decoder would learn nothing."""
+    if all(row.rles is None for row in store):
+        raise ValueError(
+            f"the images of {store.source} have boxes but no masks: learn the boxes by the task "
+            f"'horizontal', or make masks by `geomtp labels --segmenter sam`"
+        )
 
 
 def with_objects(store: LabelStore, task: str) -> LabelStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,7 +147,7 @@ def story_of(result: RunResult, command: str) -> str:
     if result.stopped:
         return (
             f"stopped after step {result.steps}; nothing is lost. Go on with:\n"
-            f"  {command} --config {folder.config} --resume"
+            f"  {command} --config {shlex.quote(str(folder.config))} --resume"
         )
     shown = [n for n in HEADLINES if any(n in scores for scores in result.scores.values())]
     lines = [f"{'source':<20}" + "".join(f"{name:>16}" for name in shown)]

@@ -12,6 +12,7 @@ from geomtp.training.configs import FineTune
 from geomtp.training.finetune import _data
 from geomtp.training.finetune_data import (
     build_fine_tune_store,
+    check_masks,
     labelled_part,
     labelled_parts,
     open_fine_tune_store,
@@ -126,3 +127,11 @@ def test_some_classes_of_a_store_are_learned(tmp_path):
     assert len(open_fine_tune_store(FineTune(task="scene", data=store.path), folder)) == 70
     with pytest.raises(ValueError, match="unknown class 'd'; known: a, b, c"):
         build_fine_tune_store(dataclasses.replace(config, classes=("d",)), folder, said.append)
+
+
+def test_boxes_without_masks_are_no_instances(tmp_path):
+    boxes = {"boxes": np.zeros((0, 4), np.float32), "box_labels": np.zeros(0, np.int64)}
+    rows = [ImageLabels("a.png", (8, 8), **boxes), ImageLabels("b.png", (8, 8), **boxes, rles=())]
+    check_masks(write_store(tmp_path / "masks", rows, info(tmp_path)))
+    with pytest.raises(ValueError, match="of test have boxes but no masks: learn the boxes by the"):
+        check_masks(write_store(tmp_path / "boxes", rows[:1], info(tmp_path)))

@@ -1,13 +1,19 @@
 """`geomtp finetune RECIPE` on tiny copies of the public data sets: one step, scored."""
 
 import json
+import os
+import re
+import shlex
+import signal
 
 import pytest
 
 from geomtp.cli import main
+from geomtp.commands.status import INTERRUPTED
 from geomtp.data.sources import PUBLIC
 from geomtp.model import load
 from geomtp.training.configs import FineTune
+from geomtp.training.interruption import StopBetweenSteps
 from geomtp.training.run_folder import RunFolder
 from tests.data.sources.public_layouts import LAYOUTS
 
@@ -69,6 +75,31 @@ def test_a_recipe_on_a_folder_of_another_data_set_is_refused(tmp_path, capsys):
 def test_settings_that_do_not_fit_are_told(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         FineTune(**changes)
+
+
+def test_a_recipe_goes_on_as_it_is_told(tmp_path, monkeypatch, capsys):
+    original = StopBetweenSteps.on_train_batch_end
+
+    def press_ctrl_c(self, trainer, *args, **kwargs):
+        if trainer.global_step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        original(self, trainer, *args, **kwargs)
+
+    data, out = LAYOUTS["eurosat"](tmp_path / "published"), tmp_path / "my run"
+    with monkeypatch.context() as patch:
+        patch.setattr(StopBetweenSteps, "on_train_batch_end", press_ctrl_c)
+        words = ["--data", str(data), "--out", str(out), *SMALL, "--steps", "2"]
+        assert main(["finetune", "eurosat", *words]) == INTERRUPTED
+    told = re.search(r"geomtp (finetune .* --resume)", capsys.readouterr().out)[1]
+    assert main(shlex.split(told)) == 0, capsys.readouterr().err
+    assert json.loads(RunFolder(out).scores.read_text())["step"] == 2
+
+
+def test_a_recipe_and_another_one_are_not_both_taken(tmp_path, capsys):
+    own = tmp_path / "own.yaml"
+    own.write_text("task: scene\n")
+    assert main(["finetune", "eurosat", "--config", str(own), "--data", str(tmp_path)]) == 1
+    assert "eurosat is a recipe, and so is what --config names" in capsys.readouterr().err
 
 
 def test_official_detectors_have_no_global_relative_positions(tmp_path):
