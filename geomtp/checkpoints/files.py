@@ -151,6 +151,8 @@ def read_description(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The file, open for reading; raises as ``read_weights``."""
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder: name the file in it (model.safetensors)")
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}: the file does not exist")
     try:

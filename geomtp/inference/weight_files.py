@@ -20,13 +20,14 @@ from geomtp.checkpoints import (
 from geomtp.encoders.presets import create_encoder
 from geomtp.encoders.weights import load_encoder_weights
 from geomtp.inference.graphs.onnx_models import facts_of, open_session
+from geomtp.inference.official_files import lines_on_official
 from geomtp.mae import MaeConfig, load_mae, save_mae
 from geomtp.mae.files import ENCODER_KIND, KIND
 from geomtp.model import load, save
 
 
 def inspect(path: str | Path) -> str:
-    """A few lines on what the file at ``path`` holds: kind, tensors, size, first parts of names."""
+    """A few lines on what the file at ``path`` is: kind, what it fits, tensors, parts of names."""
     if Path(path).suffix == ".onnx":
         return f"{path}: {facts_of(open_session(path), path)}"
     kind = "foreign weights"
@@ -39,6 +40,8 @@ def inspect(path: str | Path) -> str:
     parts = Counter(".".join(key.split(".")[:2]) for key in tensors)
     lines = [f"{path}: {kind}, {len(tensors)} tensors, {elements / 1e6:.2f} M numbers"]
     lines += _lines_on_mae(tensors, info)
+    if not info:
+        lines += lines_on_official(tensors)
     if "encoder" in info:
         lines.append(f"encoder {info['encoder']}, made for {info['image_size']} px")
     if "model" in info:
@@ -70,22 +73,29 @@ def import_weights(
     out: str | Path,
     *,
     encoder: str | None = None,
-    image_size: int = 224,
-    in_channels: int = 3,
+    image_size: int | None = None,
+    in_channels: int | None = None,
     like: str | Path | None = None,
     mae: bool = False,
 ) -> str:
     """Read official weights from ``path`` and write them to ``out`` as ours; the import's report.
 
-    - encoder: take the encoder alone; ``image_size`` and ``in_channels`` are what it is made for
+    - encoder: take the encoder alone; ``image_size`` and ``in_channels`` are what it is made for,
+      224 and 3 by default
     - like: a whole-model file of ours with the settings (sources, widths) of the official model
     - mae: a whole masked autoencoder, whose settings are read from its shapes
 
-    Raises ValueError unless exactly one of them is given, or when the weights do not fit.
+    Raises ValueError unless exactly one of them is given, for a size or channels without
+    ``encoder``, or when the weights do not fit.
     """
     if sum((encoder is not None, like is not None, mae)) != 1:
         raise ValueError(
             "say what to make: --encoder NAME for the encoder alone, --like MODEL, or --mae"
+        )
+    if encoder is None and (image_size, in_channels) != (None, None):
+        raise ValueError(
+            "--image-size and --in-channels are for --encoder; a whole model has those of --like "
+            "or of the file"
         )
     if mae:
         tensors = read_foreign(path)
@@ -100,6 +110,7 @@ def import_weights(
         save(model, out)
         return str(report)
     assert encoder is not None
+    image_size, in_channels = image_size or 224, in_channels or 3
     made = create_encoder(encoder, image_size=image_size, in_channels=in_channels)
     report = load_encoder_weights(made, path)
     info = {

@@ -65,9 +65,14 @@ class TrainedDecoder:
     def read(path: str | Path, task: str) -> TrainedDecoder:
         """The decoder of ``task`` in ``path``, or else of the first of its ``DONORS``.
 
+        Of the folder of a run its ``model.safetensors`` is taken.
+
         Raises FileNotFoundError, or ValueError when the file is no whole model of ours or has no
         trunk for the task.
         """
+        path = Path(path)
+        if path.is_dir():
+            path = path / "model.safetensors"
         weights, info = read_weights(path)
         if info.get("kind") != "model":
             raise ValueError(
