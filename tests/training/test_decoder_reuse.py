@@ -74,6 +74,8 @@ def test_detectors_serve_each_other(tmp_path, detector):
     assert not again.reshaped
     with pytest.raises(ValueError, match=r"no trunk of a decoder for 'semantic' .*: horizontal\)"):
         TrainedDecoder.read(path, "semantic")
+    path.rename(tmp_path / "model.safetensors")  # of a run: its folder does
+    assert TrainedDecoder.read(tmp_path, "horizontal").donor == "horizontal"
 
 
 def test_the_widths_follow_the_file(pretrained):

@@ -79,6 +79,12 @@ class FolderStore:
             raise ValueError(f"none of the annotations below {root} has an image{_first(notes)}")
         if not any(item.objects for item in items):
             raise ValueError(f"the annotations below {root} hold no object{_first(notes)}")
+        twice = [image for image, n in Counter(item.image for item in items).items() if n > 1]
+        if twice:
+            raise ValueError(
+                f"{len(twice)} images below {root} are annotated in several places, such as "
+                f"{twice[0]}: an image belongs to one file and one split"
+            )
         names = self.classes or object_classes(root)
         classes = ClassMap(names) if names else classes_in(items)
         parts: dict[str | None, list[str]] = {}

@@ -59,15 +59,15 @@ def matched(first: Path, others: Mapping[str, Path], notes: ReadNotes) -> dict[s
     """Images of ``first`` and the files of the same name in each of the ``others``.
 
     By path relative to ``first``; the paths are relative to their own folders. ``others`` are
-    folders by what they hold. Raises ValueError naming files without a partner.
+    folders by what they hold. Raises ValueError naming files without a partner, and files of one
+    name that differ in their suffixes.
     """
-    folder = ImageFolder(first, notes)
-    stems = {_stem(name): name for name in folder.names()}
+    stems = _by_stem(first, notes)
     if not stems:
         raise FileNotFoundError(f"{first} holds no image")
     found: dict[str, list[str]] = {name: [] for name in stems.values()}
     for what, path in others.items():
-        theirs = {_stem(name): name for name in ImageFolder(path, notes).names()}
+        theirs = _by_stem(path, notes)
         for lonely, here, there in (
             (sorted(set(stems) - set(theirs)), first, path),
             (sorted(set(theirs) - set(stems)), path, first),
@@ -83,8 +83,17 @@ def matched(first: Path, others: Mapping[str, Path], notes: ReadNotes) -> dict[s
     return found
 
 
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0]
+def _by_stem(folder: Path, notes: ReadNotes) -> dict[str, str]:
+    """The pictures of a folder by their names without suffix. Raises ValueError for equal ones."""
+    names: dict[str, str] = {}
+    for name in ImageFolder(folder, notes).names():
+        stem = name.rpartition(".")[0]
+        if stem in names:
+            raise ValueError(
+                f"{folder} holds several files for {stem}: {names[stem]}, {name}; keep one of them"
+            )
+        names[stem] = name
+    return names
 
 
 def same_size(paths: Sequence[Path], sizes_hw: Sequence[SizeHW | None]) -> SizeHW | None:

@@ -13,7 +13,7 @@ from geomtp.labels.engine.plan import SPLIT_FOLDERS
 from geomtp.labels.read_notes import ReadNotes
 from geomtp.labels.readers.coco import read_coco, read_json_object
 from geomtp.labels.readers.dota import read_dota
-from geomtp.labels.readers.yolo_obb import read_yolo_obb
+from geomtp.labels.readers.yolo_obb import NAME_FILES, read_yolo_obb
 
 TEXTS = ("labeltxt", "labels", "annotations")
 
@@ -99,10 +99,12 @@ def _coco_files(part: Path) -> list[Path]:
 
 
 def _texts(part: Path) -> Path | None:
-    """The folder of DOTA's text files."""
+    """The folder of the text files of DOTA or YOLO; one of masks may hold a list of classes."""
     for path in sorted(part.iterdir()):
-        if path.is_dir() and path.name.lower().startswith(TEXTS) and any(path.rglob("*.txt")):
-            return path
+        if path.is_dir() and path.name.lower().startswith(TEXTS):
+            texts = (file for file in path.rglob("*.txt") if file.name not in NAME_FILES)
+            if next(texts, None) is not None:
+                return path
     return None
 
 

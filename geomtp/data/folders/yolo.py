@@ -9,21 +9,23 @@ from geomtp.labels.read_notes import ReadNotes
 from geomtp.labels.readers.dota import text_lines
 from geomtp.labels.readers.yolo_obb import NAME_FILES, find_names, read_class_names
 
-_WORDS = (5, 9)  # a class index, and a box or a quadrilateral
+_LEAST_WORDS = 5  # a class index and a box
 
 
 def is_yolo(texts: Path) -> bool:
     """Whether the first line of the text files below ``texts`` is one of YOLO: numbers alone.
 
-    The ninth word of DOTA's lines is a class name. Without any line the names of classes decide,
-    which YOLO needs.
+    It is a class index and pairs of coordinates, be they outlines that are not read here. The ninth
+    word of DOTA's lines is a class name, and the tenth a difficulty. Without any line the names of
+    classes decide, which YOLO needs.
     """
     for path in sorted(texts.rglob("*.txt")):
         if path.name in NAME_FILES:
             continue
         for line in text_lines(path, ReadNotes()) or ():
             if words := line.split():
-                return len(words) in _WORDS and all(map(_is_number, words))
+                is_odd = len(words) >= _LEAST_WORDS and len(words) % 2 == 1
+                return is_odd and all(map(_is_number, words))
     return find_names(texts) is not None
 
 

@@ -252,6 +252,28 @@ def test_one_value_makes_no_several_classes(tmp_path):
         build("semantic", root, tmp_path, classes=("a", "b"))
 
 
+def test_two_pictures_of_one_name_are_not_mixed_up(tmp_path):
+    root = layouts.masked_images(tmp_path / "data")
+    picture(root / "images" / "2.jpg")
+    with pytest.raises(ValueError, match=r"images holds several files for 2: 2.jpg, 2.png; keep"):
+        build("semantic", root, tmp_path)
+
+
+def test_an_image_belongs_to_one_split(tmp_path):
+    root = layouts.coco(tmp_path / "data")
+    (root / "annotations.json").unlink()
+    layouts.coco_json(root / "annotations" / "train.json", [f"{i}.png" for i in range(4)])
+    layouts.coco_json(root / "annotations" / "val.json", ["3.png", "4.png"])
+    with pytest.raises(ValueError, match=r"1 images below .* several places, such as images/3.png"):
+        build("horizontal", root, tmp_path)
+
+
+def test_a_list_of_classes_beside_masks_is_no_annotation(tmp_path):
+    root = layouts.masked_images(tmp_path / "data", folders=("images", "labels"))
+    (root / "labels" / "classes.txt").write_text("house\n")
+    assert build("semantic", root, tmp_path)[0].classes.names == ("class 1",)
+
+
 def test_names_of_sources():
     assert source_name("my data.v2") == "my_data_v2"
     assert source_name("…") == "data"

@@ -1,6 +1,7 @@
 """Folders in the layouts of YOLO, and labels that look like mistakes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -150,3 +151,14 @@ def test_suspicious_labels_are_pointed_out(tmp_path):
         text(path, TANK)
     assert "all boxes are upright" in build("rotated", upright, tmp_path)[1]
     assert "upright" not in build("horizontal", upright, tmp_path)[1]
+
+
+def test_outlines_of_yolo_are_not_taken_for_dota(tmp_path, capsys):
+    root = layouts.yolo(tmp_path / "data")
+    for path in (root / "labels").iterdir():
+        path.write_text("0 0.1 0.1 0.5 0.1 0.5 0.5 0.3 0.6 0.1 0.5\n")
+    assert main(["finetune", "instance", "--data", str(root), "--out", str(tmp_path / "run")]) == 1
+    assert re.search(
+        r"hold no object, such as 0.txt line 1: expected a class index and .* found 11 words",
+        capsys.readouterr().err,
+    )
