@@ -7,6 +7,7 @@ from pathlib import Path
 
 from geomtp.evaluation.fair1m_submission import write_xml_zip
 from geomtp.evaluation.official_classes import FAIR1M, official_names
+from geomtp.evaluation.submission_check import require_accepted
 from geomtp.evaluation.submission_files import Expected, SubmissionFiles, number_of
 from geomtp.evaluation.submitted_objects import SubmittedObject
 
@@ -27,8 +28,8 @@ def fair1m_from_dota(
 
     Raises:
         FileNotFoundError: no such file or folder.
-        ValueError: a file of another name, a class that FAIR1M does not have, a malformed line, or
-            an image that is not in ``images``.
+        ValueError: a file of another name, a class that FAIR1M does not have, a malformed line, an
+            image that is not in ``images``, or what the server would refuse (but for the spelling).
     """
     files, expected = SubmissionFiles(detections), Expected.of_folder(images)
     objects: dict[str, list[SubmittedObject]] = {name: [] for name in expected.sizes_hw}
@@ -49,6 +50,8 @@ def fair1m_from_dota(
                     )
                 objects[image].append(item)
     write_xml_zip(objects, expected.sizes_hw, out)
+    if not reference_spelling:
+        require_accepted(out, "fair1m", expected)
     count = sum(len(items) for items in objects.values())
     return f"{out}: {count} objects in {len(objects)} images"
 

@@ -60,3 +60,14 @@ def check_submission(
     complaints = Complaints()
     contents = CHECKERS[kind](files, expected, complaints)
     return Checked(contents, tuple(complaints.sentences))
+
+
+def require_accepted(path: Path, kind: str, expected: Expected) -> str:
+    """Look a submission through that was just written: path and contents, in one line.
+
+    Raises ValueError with the first fault that the server would see.
+    """
+    checked = check_submission(path, kind, expected)
+    if checked.complaints:
+        raise ValueError(f"{path} was written, but would be refused: {checked.complaints[0]}")
+    return f"{path}: {checked.contents}"

@@ -10,7 +10,7 @@ from geomtp.evaluation.dota_submission import write_dota
 from geomtp.evaluation.fair1m_submission import write_fair1m
 from geomtp.evaluation.loveda_submission import submitted_values, write_picture, zip_pictures
 from geomtp.evaluation.official_classes import DOTA_V2, FAIR1M, official_names
-from geomtp.evaluation.submission_check import check_submission
+from geomtp.evaluation.submission_check import require_accepted
 from geomtp.evaluation.submission_files import Expected
 from geomtp.evaluation.tile_merging import SceneMerger
 from geomtp.parallel import gather_to_first
@@ -71,7 +71,7 @@ class SceneSubmission(SubmissionWriter):
             write_dota(scenes, self.classes.names, self.out)
         else:
             write_fair1m(scenes, self.classes.names, expected.sizes_hw, self.out)
-        return _checked(self.out, self.kind, expected)
+        return require_accepted(self.out, self.kind, expected)
 
 
 class MapSubmission(SubmissionWriter):
@@ -103,7 +103,7 @@ class MapSubmission(SubmissionWriter):
         """Zip and check."""
         names = [f"{name}.png" for name in sorted(self._sizes)]
         zip_pictures(self.out.with_suffix(""), names, self.out)
-        return _checked(self.out, "loveda", Expected(Path("the images"), self._sizes))
+        return require_accepted(self.out, "loveda", Expected(Path("the images"), self._sizes))
 
 
 def submission_of(
@@ -117,13 +117,6 @@ def submission_of(
     if kind == "loveda":
         return MapSubmission(classes, out)
     return SceneSubmission(kind, classes, out, nms_iou, scenes)
-
-
-def _checked(path: Path, kind: str, expected: Expected) -> str:
-    checked = check_submission(path, kind, expected)
-    if checked.complaints:
-        raise ValueError(f"{path} was written, but would be refused: {checked.complaints[0]}")
-    return f"{path}: {checked.contents}"
 
 
 def required_task(kind: str, tasks: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from geomtp.checkpoints import read_description, read_weights, save_weights, sha256_of
-from geomtp.hub.model_card import model_card
+from geomtp.hub.model_card import UNKNOWN, model_card
 from geomtp.hub.repositories import (
     CARD,
     LIBRARY,
@@ -132,13 +132,18 @@ def _library_of(card: Path) -> str | None:
     """What the header of a model card says, if there is one."""
     if not card.is_file():
         return None
-    parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
+    return _said(card.read_text(encoding="utf-8", errors="replace"), "library_name")
+
+
+def _said(card: str, name: str) -> str | None:
+    """What the header of a model card says under ``name``; None where it says nothing."""
+    parts = card.split("---", 2)
     try:
         header = yaml.safe_load(parts[1]) if len(parts) == 3 else None
     except yaml.YAMLError:
         return None
-    library = header.get("library_name") if isinstance(header, dict) else None
-    return None if library is None else str(library)
+    value = header.get(name) if isinstance(header, dict) else None
+    return None if value is None else str(value)
 
 
 def push_to_hub(
@@ -148,7 +153,7 @@ def push_to_hub(
     private: bool | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
-    licence: str = "unknown",
+    licence: str = UNKNOWN,
 ) -> str:
     """Write weights, their description and a model card into a repository; its address.
 
@@ -158,7 +163,8 @@ def push_to_hub(
     - repo_id: USER/NAME; made if it is missing, ``private`` or not
     - licence: of the weights, as the hub names it, for the card
 
-    Raises ValueError, FileNotFoundError or OSError in one sentence.
+    Raises ValueError, FileNotFoundError or OSError in one sentence; ValueError too for a card that
+    names another licence.
     """
     if isinstance(model, MultiTaskModel):
         with tempfile.TemporaryDirectory() as folder:
@@ -170,6 +176,11 @@ def push_to_hub(
     path = _local(Path(model))
     _, info = read_description(path)
     card = _card_of(path) or model_card(path, licence=licence)
+    if licence != UNKNOWN and (said := _said(card, "license")) != licence:
+        raise ValueError(
+            f"{path.with_name(CARD)} names the licence {said!r}, not {licence!r}: mend its line "
+            f"'license:', or write it anew by `geomtp weights card {path} --licence {licence}`"
+        )
     there = published_name(str(info.get("kind")))
     description = json.dumps(info, indent=2, ensure_ascii=False) + "\n"
     return publish_files(

@@ -216,6 +216,11 @@ def test_fair1m_from_dota_as_the_reference_s_script_does(tmp_path, capsys):
     (texts / "Task1_Bus.txt").write_text("1 0.5 0 0 9\n")
     with pytest.raises(ValueError, match="expected an image, a score and eight numbers"):
         fair1m_from_dota(texts, tmp_path, out)
+    (texts / "Task1_Bus.txt").write_text("1 1.5 0 0 9 0 9 9 0 9\n")
+    with pytest.raises(
+        ValueError, match=r"would be refused: 1.xml object 1: <probability> must be"
+    ):
+        fair1m_from_dota(texts, tmp_path, out)
 
 
 def png(values, mode="L", size=(1024, 1024)):

@@ -189,6 +189,11 @@ def test_the_card_beside_the_file_is_kept_where_it_is_of_this_file(model, hub, t
     push_to_hub(path.parent, "someone/fields")
     sent = hub.folder / "someone/fields/main/README.md"
     assert "# My fields" in sent.read_text()
+    with pytest.raises(ValueError, match=r"README.md names the licence 'unknown', not 'mit': mend"):
+        push_to_hub(path.parent, "someone/fields", licence="mit")
+    card.write_text(card.read_text().replace("license: unknown", "license: mit"))
+    push_to_hub(path.parent, "someone/fields", licence="mit")
+    assert "# My fields" in sent.read_text()
     other = build_model(model.config)
     save(other, path)
     push_to_hub(path.parent, "someone/fields")
