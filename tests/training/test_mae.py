@@ -1,5 +1,6 @@
 """Masked autoencoding runs: what they leave behind, how they stop and go on, what they refuse."""
 
+import math
 import os
 import re
 import shutil
@@ -166,6 +167,22 @@ def test_a_damaged_image_is_named_or_left_out(data, tmp_path):
             small_config(images, tmp_path / "lenient", skip_bad=True, **changes), silent
         )
     assert result.steps == 3
+
+
+@pytest.mark.parametrize(("damaged", "rows"), [(["a/3.png"], 1), (["a/3.png", "c/5.png"], 0)])
+def test_damaged_images_are_neither_drawn_nor_measured(data, tmp_path, damaged, rows):
+    held_out = shutil.copytree(data, tmp_path / "held_out")
+    for path in [p for p in held_out.rglob("*.png") if p.parent.name == "b"]:
+        path.unlink()
+    for name in damaged:  # the two that are drawn, of four
+        (held_out / name).write_bytes(b"")
+    config = small_config(data, tmp_path, validation_data=(held_out,), steps=1, skip_bad=True)
+    with pytest.warns(UserWarning, match=r"an image is left out: .*a/3\.png"):
+        folder = pretrain_mae(config, silent).folder
+    assert math.isfinite(read_metrics(folder.metrics)["val/loss"][0][1])
+    sheets = [Image.open(path) for path in folder.pictures.glob("*.png")]
+    assert len(sheets) == rows
+    assert all(sheet.height < 2 * sheet.width / 3 for sheet in sheets)  # one row of three
 
 
 def test_the_learning_rate_and_the_steps_follow_from_the_batch(data, tmp_path):
