@@ -39,15 +39,19 @@ def _built(config: FineTune, place: Path) -> str:
     """Make the store of a known data set or of the user's folders; what was found."""
     data = _data(config)
     if config.source is None:
-        settings = FolderStore(
-            config.task, config.classes, config.val_share, config.in_channels, config.strict
-        )
-        return settings.build(data, place)[1]
+        return folder_store_of(config).build(data, place)[1]
     if config.source not in SOURCES:
         raise ValueError(f"unknown source {config.source!r}; known: {', '.join(SOURCES)}")
     store, report = SOURCES[config.source].build_with_report(data, place, strict=config.strict)
     left_out = f"\n{report}" if report.left_out else ""
     return describe(store) + left_out
+
+
+def folder_store_of(config: FineTune) -> FolderStore:
+    """How a folder without a known layout is read for this run."""
+    return FolderStore(
+        config.task, config.classes, config.val_share, config.in_channels, config.strict
+    )
 
 
 def open_fine_tune_store(config: FineTune, folder: RunFolder) -> LabelStore:
