@@ -250,6 +250,14 @@ class PretrainMTP(Training):
         super().__post_init__()
         if not self.sources:
             raise ValueError("sources: at least one is needed, found none")
+        if not self.tasks:
+            raise ValueError("tasks: at least one is needed, found none")
+        for name, source in self.sources.items():
+            if not self.tasks_of(name):
+                raise ValueError(
+                    f"{name} trains none of the run's tasks ({', '.join(self.tasks)}), only "
+                    f"{', '.join(source.tasks or ())}: leave it out of sources, or add to tasks"
+                )
         self._check_least(1, "conflict_batches")
         self._check_least(0, "conflicts_every")
 

@@ -99,6 +99,7 @@ class MultiTaskTraining(ClipsGradients):
         """The sum of all losses of all tasks and sources."""
         log_variances = None if self.balance is None else self.balance.log_variances
         total, losses = self.model.total_loss(batches, self.config.loss_weights, log_variances)
+        self._check_weights(losses)
         if not torch.isfinite(total):
             self._stop(batches, losses)
         rate = self.lr_schedulers().get_last_lr()[-1]  # type: ignore[union-attr]
@@ -113,6 +114,15 @@ class MultiTaskTraining(ClipsGradients):
         }
         self.log_dict(by_task, prog_bar=True, logger=False, batch_size=1)
         return total
+
+    def _check_weights(self, losses: Mapping[str, Tensor]) -> None:
+        """Raise ValueError for a weight of a loss that a trained task does not have."""
+        for name in self.config.loss_weights:
+            known = [loss for loss in losses if loss.startswith(f"{name.split('/')[0]}/")]
+            if known and not any(f"{loss}/".startswith(f"{name}/") for loss in known):
+                raise ValueError(
+                    f"loss_weights: no loss is called {name!r}; known: {', '.join(known)}"
+                )
 
     def _stop(self, batches: Mapping[str, Batch], losses: Mapping[str, Tensor]) -> None:
         bad = [name for name, value in losses.items() if not torch.isfinite(value)]

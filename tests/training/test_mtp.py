@@ -192,6 +192,30 @@ def test_numbers_that_mean_nothing_are_refused_before_the_run(changes, message):
         PretrainMTP(sources={"town": SourceRun()}, **changes)
 
 
+def test_tasks_that_would_train_nothing_are_refused(data, tmp_path):
+    config = small_config(data, tmp_path / "run", tasks=("semantic", "scene"))
+    with pytest.raises(ValueError, match="image of town is labelled for 'scene': leave it out of"):
+        pretrain_mtp(config, silent)
+    assert not config.out.joinpath("config.yaml").exists()
+    with pytest.raises(ValueError, match=r"harbour trains none of the run's tasks \(instance\), on"):
+        small_config(data, tmp_path, tasks=("instance",))
+    with pytest.raises(ValueError, match="tasks: at least one is needed"):
+        small_config(data, tmp_path, tasks=())
+
+
+def test_weights_of_losses_that_there_are_not_are_refused(data, tmp_path):
+    weights = {"semantic/pixel/town": 2.0, "semantic": 0.5, "rotated": 3.0}
+    settings = {"steps": 1, "tasks": ("semantic",), "pictures": 0, "validation_split": "test"}
+    said = []
+    pretrain_mtp(small_config(data, tmp_path / "a", loss_weights=weights, **settings), said.append)
+    assert "no source has images in its 'test' split: nothing is validated" in said
+    wrong = small_config(data, tmp_path / "b", loss_weights={"semantic/pixels": 2.0}, **settings)
+    with pytest.raises(ValueError, match=r"no loss is called 'semantic/pixels'; known: semantic/"):
+        pretrain_mtp(wrong, silent)
+    with pytest.raises(ValueError, match="holds a run already: it has no checkpoint, remove it"):
+        pretrain_mtp(wrong, silent)
+
+
 def test_any_subset_of_tasks(data, tmp_path):
     config = small_config(data, tmp_path / "run", steps=1, tasks=("semantic",), pictures=0)
     result = pretrain_mtp(config, silent)
