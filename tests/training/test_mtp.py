@@ -197,7 +197,9 @@ def test_tasks_that_would_train_nothing_are_refused(data, tmp_path):
     with pytest.raises(ValueError, match="image of town is labelled for 'scene': leave it out of"):
         pretrain_mtp(config, silent)
     assert not config.out.joinpath("config.yaml").exists()
-    with pytest.raises(ValueError, match=r"harbour trains none of the run's tasks \(instance\), on"):
+    with pytest.raises(
+        ValueError, match=r"harbour trains none of the run's tasks \(instance\), on"
+    ):
         small_config(data, tmp_path, tasks=("instance",))
     with pytest.raises(ValueError, match="tasks: at least one is needed"):
         small_config(data, tmp_path, tasks=())
