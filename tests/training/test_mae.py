@@ -1,5 +1,6 @@
 """Masked autoencoding runs: what they leave behind, how they stop and go on, what they refuse."""
 
+import json
 import math
 import os
 import re
@@ -18,6 +19,7 @@ from geomtp.cli import main
 from geomtp.encoders.presets import create_encoder
 from geomtp.encoders.weights import load_encoder_weights
 from geomtp.mae import MaskedAutoencoder, load_mae
+from geomtp.rasters import write_raster
 from geomtp.training.curves import read_metrics
 from geomtp.training.interruption import StopBetweenSteps
 from geomtp.training.mae import MaskedAutoencoding, pretrain_mae, story_of
@@ -171,6 +173,18 @@ def test_a_damaged_image_is_named_or_left_out(data, tmp_path):
             small_config(images, tmp_path / "lenient", skip_bad=True, **changes), silent
         )
     assert result.steps == 3
+
+
+def test_images_with_fewer_channels_are_left_out(data, tmp_path):
+    images = shutil.copytree(data, tmp_path / "images")
+    for name in ("x", "y", "z"):
+        write_raster(images / f"{name}.tif", np.full((40, 40, 4), 9, np.uint8))
+    config = small_config(images, tmp_path / "run", in_channels=4, skip_bad=True)
+    with pytest.warns(UserWarning, match="has 3 channels, in_channels asks for 4"):
+        result = pretrain_mae(config, silent)
+    assert result.steps == 4
+    measured = json.loads((config.out / "images" / "statistics.json").read_text())
+    assert (measured["mean"], measured["std"]) == ([9.0] * 4, [1.0] * 4)
 
 
 @pytest.mark.parametrize(("damaged", "rows"), [(["a/3.png"], 1), (["a/3.png", "c/5.png"], 0)])

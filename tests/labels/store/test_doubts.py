@@ -53,5 +53,5 @@ def test_stores_without_scores_keep_everything():
 
 
 def test_flags_that_there_are_not_are_refused():
-    with pytest.raises(ValueError, match="unknown flag 'hole'; known: .*holes"):
+    with pytest.raises(ValueError, match=r"unknown flag 'hole'; known: .*holes"):
         DoubtRule(flags=("holes", "hole"))
