@@ -262,17 +262,31 @@ def open_scene(
     return _chosen(raster, name, channels, bands)
 
 
-def scene_of_array(pixels: NDArray[Any], *, channels: int, place: Georeference | None) -> Scene:
+def scene_of_array(
+    pixels: NDArray[Any],
+    *,
+    channels: int,
+    bands: Sequence[str] | None = None,
+    place: Georeference | None,
+) -> Scene:
     """The scene of an array (H, W, C) or (H, W); (H, W) counts as grey where three are needed.
 
-    Raises ValueError for another shape, or for another number of bands than ``channels``.
+    - pixels: what is NaN, or masked of a ``numpy.ma`` array, has no value
+    - bands: which of them, by number from 1; by default all
+
+    Raises ValueError for another shape, for what are no numbers, or for another number of bands
+    than ``channels``.
     """
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or 0 in pixels.shape:
         raise ValueError(f"an image has shape (H, W, C) or (H, W), not empty: got {pixels.shape}")
+    if pixels.dtype.kind not in "biuf":
+        raise ValueError(f"an image holds whole or real numbers, got an array of {pixels.dtype}")
+    if isinstance(pixels, np.ma.MaskedArray):
+        pixels = pixels.astype(np.float32).filled(np.nan)
     if pixels.dtype == bool or pixels.dtype == np.int64:
         pixels = pixels.astype(np.int32)
-    if pixels.dtype == np.float16:
+    if pixels.dtype.kind == "f" and pixels.dtype.itemsize not in (4, 8):
         pixels = pixels.astype(np.float32)
     height, width, count = pixels.shape
     memory = MemoryFile()  # type: ignore[no-untyped-call]
@@ -286,6 +300,8 @@ def scene_of_array(pixels: NDArray[Any], *, channels: int, place: Georeference |
         ) as file:  # fmt: skip
             file.write(pixels.transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
         raster = memory.open()
+    if bands is not None:
+        return Scene(raster, "the array", _bands(raster, "the array", channels, bands), [memory])
     if count == 1 and channels == 3:
         return Scene(raster, "the array", (1, 1, 1), [memory])
     if count != channels:
