@@ -219,9 +219,11 @@ def test_a_palette_laid_on_another_grid_keeps_its_colours(tmp_path):
     for path in paths:
         with rasterio.open(path, "r+") as file:
             file.write_colormap(1, colours)
-    with open_scene(paths[0], channels=3) as one:
-        with open_scene(paths[1], channels=3).on_grid_of(one) as laid:
-            part = laid.read((0, 0), (40, 60))
+    with (
+        open_scene(paths[0], channels=3) as one,
+        open_scene(paths[1], channels=3).on_grid_of(one) as laid,
+    ):
+        part = laid.read((0, 0), (40, 60))
     assert set(np.unique(part.values[:, part.valid])) == {0, 9}
 
 
