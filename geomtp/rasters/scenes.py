@@ -144,10 +144,17 @@ class Scene:
         else:
             order = [bands.index(band) for band in self.bands]
             values, known = values[order], known[order]
-        values = values.astype(np.float32)
+        values = values.astype(np.float32) * np.float32(self._brightness())
         known &= np.isfinite(values)
         values[~known] = 0
         return values, known
+
+    def _brightness(self) -> float:
+        """What values are multiplied by: grey of 1, 2 or 4 bits spans 0…255, as in training."""
+        if self.raster.driver not in PICTURES or self.raster.colorinterp[0] != ColorInterp.gray:
+            return 1.0
+        bits = int(self.raster.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8))
+        return 255 / (2**bits - 1) if bits < 8 else 1.0
 
     def _palette(self) -> NDArray[np.uint8] | None:
         """The colours (256, 3) of a palette, where it is read as three bands."""
@@ -283,7 +290,7 @@ def scene_of_array(
     if pixels.dtype.kind not in "biuf":
         raise ValueError(f"an image holds whole or real numbers, got an array of {pixels.dtype}")
     if isinstance(pixels, np.ma.MaskedArray):
-        pixels = pixels.astype(np.float32).filled(np.nan)
+        pixels = np.ma.filled(pixels.astype(np.float32), np.nan)
     if pixels.dtype == bool or pixels.dtype == np.int64:
         pixels = pixels.astype(np.int32)
     if pixels.dtype.kind == "f" and pixels.dtype.itemsize not in (4, 8):

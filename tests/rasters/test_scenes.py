@@ -7,7 +7,7 @@ from affine import Affine
 from PIL import Image
 from rasterio.enums import ColorInterp
 
-from geomtp.rasters import open_scene, scene_of_array
+from geomtp.rasters import open_scene, read_window, scene_of_array
 from geomtp.rasters.reading import quiet
 from tests.inference.scenes import UTM, noise, write_scene
 
@@ -133,6 +133,12 @@ def test_grey_pictures_and_palettes_serve_for_three_bands(tmp_path):
         )
     with open_scene(tmp_path / "palette.png", channels=1) as scene:  # its numbers, not colours
         np.testing.assert_array_equal(scene.read((0, 0), (20, 20)).values, [grey // 128])
+    black_or_white = Image.fromarray(grey >= 128)  # a PNG of one bit
+    black_or_white.save(tmp_path / "bit.png")
+    with open_scene(tmp_path / "bit.png", channels=1) as scene:
+        values = scene.read((0, 0), (20, 20)).values.transpose(1, 2, 0)
+    np.testing.assert_array_equal(values, read_window(tmp_path / "bit.png"))  # as in training
+    assert set(np.unique(values)) == {0, 255}
     one = write_scene(tmp_path / "one.tif", grey)
     with pytest.raises(ValueError, match=r"has 1 bands .* --bands 1,1,1"):
         open_scene(one, channels=3)
