@@ -152,7 +152,8 @@ def read_description(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict
 def _opened(path: Path) -> Iterator[Any]:
     """The file, open for reading; raises as ``read_weights``."""
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}: the file does not exist")
+        kind = "a folder: name a file in it" if path.is_dir() else "the file does not exist"
+        raise FileNotFoundError(f"no weights at {path}: {kind}")
     try:
         with safe_open(path, framework="pt") as file:
             yield file

@@ -61,6 +61,8 @@ def predict(
     scales: Sequence[float] = (1.0,),
     flips: Sequence[Flip] = (),
     score: float = 0.3,
+    rotated_nms_iou: float = 0.1,
+    box_nms_iou: float = 0.5,
     windows_at_once: int = 4,
 ) -> Prediction:
     """What ``model`` says of an image of any size, looked at by windows as ``geomtp predict`` does.
@@ -80,6 +82,8 @@ def predict(
         scales: factors of the size at which the image is looked at.
         flips: mirrored views that are looked at besides.
         score: least score of an object.
+        rotated_nms_iou: overlap from which rotated boxes of windows and views are one.
+        box_nms_iou: the same of horizontal boxes, and of the masks of instances.
         windows_at_once: windows that go through the model together.
 
     Returns:
@@ -99,6 +103,8 @@ def predict(
         scales=tuple(scales),
         flips=tuple(flips),
         score=score,
+        rotated_nms_iou=rotated_nms_iou,
+        box_nms_iou=box_nms_iou,
         windows_at_once=windows_at_once,
     )
     images = [image] if image_after is None else [image, image_after]

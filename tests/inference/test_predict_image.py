@@ -67,6 +67,32 @@ def test_objects_come_as_a_frame_on_the_ground():
     assert frame.crs.to_epsg() == 32632
 
 
+class Doubles(StubModel):
+    """Says the same two boxes, which overlap by half, of every image."""
+
+    def __init__(self):
+        super().__init__(("rotated", "horizontal"))
+
+    def say(self, images, images_after):
+        upright = torch.tensor([[10.0, 10, 30, 20], [10, 10, 30, 30]])
+        turned = torch.tensor([[20.0, 15, 20, 10, 0], [20, 20, 20, 20, 0]])
+        scores, labels = torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.int64)
+        found = Predictions(
+            boxes=upright, box_scores=scores, box_labels=labels,
+            rboxes=turned, rbox_scores=scores, rbox_labels=labels,
+        )  # fmt: skip
+        return [found for _ in images]
+
+
+@pytest.mark.parametrize(
+    ("given", "rotated", "horizontal"),
+    [({"box_nms_iou": 0.4}, 1, 1), ({"rotated_nms_iou": 0.6, "box_nms_iou": 0.6}, 2, 2)],
+)
+def test_from_which_overlap_boxes_are_one_may_be_said(given, rotated, horizontal):
+    objects = geomtp.predict(Doubles(), np.zeros((40, 40), np.uint8), **given).objects
+    assert (len(objects["rotated"]), len(objects["horizontal"])) == (rotated, horizontal)
+
+
 def test_two_dates():
     before, after = np.zeros((70, 80), np.uint16), np.zeros((70, 80), np.uint16)
     after[10:20, 30:45] = 300
