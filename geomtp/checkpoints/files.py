@@ -150,10 +150,9 @@ def read_description(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict
 
 def check_is_file(path: Path) -> None:
     """Raise FileNotFoundError unless there is a file of weights at ``path``."""
-    if path.is_dir():
-        raise FileNotFoundError(f"no weights at {path}: it is a folder, name the file in it")
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}: the file does not exist")
+        kind = "a folder: name a file in it" if path.is_dir() else "the file does not exist"
+        raise FileNotFoundError(f"no weights at {path}: {kind}")
 
 
 @contextmanager

@@ -63,6 +63,8 @@ def predict_scenes(
 
     Raises ValueError, FileNotFoundError or OSError in one sentence for what the user can mend.
     """
+    if config.out.is_file():
+        raise ValueError(f"--out names a folder for the results, {config.out} is a file")
     rank, world = launched_as()
     model = model or open_model(config, rank)
     inputs = scene_inputs(config.images, model.dates)

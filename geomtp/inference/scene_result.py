@@ -27,7 +27,7 @@ from geomtp.inference.windows.window_model import WindowModel
 from geomtp.inference.work.blending import whole_map
 from geomtp.inference.work.work_folder import WorkFolder
 from geomtp.rasters import Georeference, Scene
-from geomtp.rasters.ground_sizes import metres_per_pixel
+from geomtp.rasters.ground_sizes import pixel_area_m2
 from geomtp.types import IGNORE, MAP_TASKS, OBJECT_TASKS, ClassMap, Rgb
 
 _AREA_TILE_PX = 512
@@ -99,9 +99,7 @@ class MapTiles:
                 tile = values[y : y + _AREA_TILE_PX, x : x + _AREA_TILE_PX]
                 counts = np.bincount(tile.ravel(), minlength=256)
                 middle = (rect[0] + x + tile.shape[1] / 2, rect[1] + y + tile.shape[0] / 2)
-                area = 0.0
-                if self.place is not None:
-                    area = abs(float(np.linalg.det(metres_per_pixel(self.place, middle))))
+                area = 0.0 if self.place is None else pixel_area_m2(self.place, middle)
                 for value in np.flatnonzero(counts).tolist():
                     self.pixels[value] += int(counts[value])
                     self.area_m2[value] += float(counts[value]) * area  # type: ignore[assignment]

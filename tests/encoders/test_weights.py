@@ -271,7 +271,7 @@ def test_files_that_are_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weights at nowhere"):
         create_encoder("vit_t_rvsa", image_size=64, weights="nowhere.pth")
     for read in (read_weights, read_foreign):
-        with pytest.raises(FileNotFoundError, match="it is a folder, name the file in it"):
+        with pytest.raises(FileNotFoundError, match="a folder: name a file in it"):
             read(tmp_path)
 
 
