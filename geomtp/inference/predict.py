@@ -244,6 +244,8 @@ def _finished(out: Path, name: str, settings: dict[str, Any]) -> bool:
     if not path.is_file():
         return False
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8")).get("settings") == settings)
-    except (ValueError, AttributeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        files = [out / file for file in found["files"]]
+        return bool(found["settings"] == settings) and all(file.is_file() for file in files)
+    except (ValueError, KeyError, TypeError):
         return False
