@@ -120,6 +120,8 @@ class _Run:
         own = share_of_rank(len(grid), *process)
         if not own:
             return None
+        if (complaint := scenes[0].half_placed) is not None:
+            self.say(complaint)
         job = job_of(config, self.model, scenes, grid, self.say)
         try:
             work = WorkFolder.open(out, name, of_blocks, len(grid))
