@@ -120,6 +120,8 @@ class _Run:
         own = share_of_rank(len(grid), *process)
         if not own:
             return None
+        if (complaint := scenes[0].half_placed) is not None:
+            self.say(complaint)
         job = job_of(config, self.model, scenes, grid, self.say)
         try:
             work = WorkFolder.open(out, name, of_blocks, len(grid))
@@ -244,6 +246,8 @@ def _finished(out: Path, name: str, settings: dict[str, Any]) -> bool:
     if not path.is_file():
         return False
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8")).get("settings") == settings)
-    except (ValueError, AttributeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        files = [out / file for file in found["files"]]
+        return bool(found["settings"] == settings) and all(file.is_file() for file in files)
+    except (ValueError, KeyError, TypeError):
         return False

@@ -203,11 +203,13 @@ def write_scene(
     if preview is not None:
         legends = {path: _preview_colours(task, classes) for task, path in maps.items()}
         write_preview(preview, scenes[-1], legends, found, classes, config.preview)
-    with replacing(summary_path(out, name)) as beside:
+    result = SceneResult(name, summary_path(out, name), summary, maps, vectors, preview)
+    summary["files"] = [path.name for path in result.files[1:]]
+    with replacing(result.summary_file) as beside:
         beside.write_text(
             json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-    return SceneResult(name, summary_path(out, name), summary, maps, vectors, preview)
+    return result
 
 
 def _remove_drafts(out: Path, name: str, kinds: Iterable[str]) -> None:

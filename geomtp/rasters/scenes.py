@@ -74,6 +74,23 @@ class Scene:
         return placed(self.raster)
 
     @property
+    def half_placed(self) -> str | None:
+        """Why a scene that says something of its place has none; None where all is as it seems."""
+        if self.place is not None:
+            return None
+        if self.raster.gcps[0]:
+            return (
+                f"{self.path} is placed by control points only: results are in its pixels "
+                f"(gdalwarp makes a map of it first)"
+            )
+        if not self.raster.transform.is_identity:
+            return (
+                f"{self.path} has no coordinate system: results are in its pixels "
+                f"(gdal_translate -a_srs EPSG:… gives it one)"
+            )
+        return None
+
+    @property
     def in_rows(self) -> bool:
         """Whether the file holds whole rows of pixels, not tiles."""
         return int(self.raster.block_shapes[0][1]) == int(self.raster.width)

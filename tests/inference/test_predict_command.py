@@ -77,6 +77,9 @@ def test_semantic_instance_and_rotated_at_once(tmp_path, capsys):
     assert Image.open(out / "scene_preview.png").size == (130, 90)
     status, said, _ = run(capsys, *words)
     assert (status, said) == (0, f"{out / 'scene_summary.json'} is there already: nothing to do\n")
+    (out / "scene_rotated.gpkg").unlink()
+    assert run(capsys, *words)[0] == 0
+    assert (out / "scene_rotated.gpkg").is_file()
 
 
 def test_pictures_of_a_folder_in_pixels(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
+import rasterio.control
 from affine import Affine
 from PIL import Image
 from rasterio.enums import ColorInterp
@@ -34,6 +35,29 @@ def test_a_file_is_in_rows_unless_it_is_tiled(tmp_path, layout, in_rows):
         file.write(np.ones((1, 32, 64), dtype=np.uint8))
     with open_scene(path, channels=1) as scene:
         assert scene.in_rows is in_rows
+
+
+def test_a_scene_that_is_placed_by_half_says_so(tmp_path):
+    points = [
+        rasterio.control.GroundControlPoint(row, col, 5.0 + col, 50.0 - row)
+        for row, col in ((0, 0), (0, 8), (8, 0))
+    ]
+    layout = {"driver": "GTiff", "width": 8, "height": 8, "count": 1, "dtype": "uint8"}
+    by_points, without, whole = (tmp_path / f"{name}.tif" for name in "abc")
+    with rasterio.open(by_points, "w", gcps=points, crs="EPSG:4326", **layout) as file:
+        file.write(np.ones((1, 8, 8), np.uint8))
+    with rasterio.open(without, "w", transform=Affine(2, 0, 5, 0, -2, 9), **layout) as file:
+        file.write(np.ones((1, 8, 8), np.uint8))
+    write_scene(whole, np.ones((1, 8, 8), np.uint8), **UTM)
+    for path, said in ((by_points, "control points only"), (without, "no coordinate system")):
+        with open_scene(path, channels=1) as scene:
+            assert scene.place is None
+            assert f"{path} " in scene.half_placed
+            assert said in scene.half_placed
+    with open_scene(whole, channels=1) as scene:
+        assert scene.half_placed is None
+    with scene_of_array(RAMP, channels=1, place=None) as scene:
+        assert scene.half_placed is None
 
 
 def test_coarser_is_the_mean_and_finer_lies_between():
