@@ -116,10 +116,15 @@ class MultiTaskTraining(ClipsGradients):
         return total
 
     def _check_weights(self, losses: Mapping[str, Tensor]) -> None:
-        """Raise ValueError for a weight of a loss that a trained task does not have."""
+        """Raise ValueError for a weight of a loss that a trained task does not have.
+
+        Any source is passed: a step need not hold all of them.
+        """
+        known = sorted({loss.rpartition("/")[0] for loss in losses})
+        tasks = {name.partition("/")[0] for name in known}
         for name in self.config.loss_weights:
-            known = [loss for loss in losses if loss.startswith(f"{name.split('/')[0]}/")]
-            if known and not any(f"{loss}/".startswith(f"{name}/") for loss in known):
+            task, *loss = name.split("/")[:2]
+            if loss and task in tasks and f"{task}/{loss[0]}" not in known:
                 raise ValueError(
                     f"loss_weights: no loss is called {name!r}; known: {', '.join(known)}"
                 )

@@ -207,6 +207,7 @@ def test_tasks_that_would_train_nothing_are_refused(data, tmp_path):
 
 def test_weights_of_losses_that_there_are_not_are_refused(data, tmp_path):
     weights = {"semantic/pixel/town": 2.0, "semantic": 0.5, "rotated": 3.0}
+    weights |= {"semantic/pixel/absent": 2.0}  # a step need not hold all sources
     settings = {"steps": 1, "tasks": ("semantic",), "pictures": 0, "validation_split": "test"}
     said = []
     pretrain_mtp(small_config(data, tmp_path / "a", loss_weights=weights, **settings), said.append)
