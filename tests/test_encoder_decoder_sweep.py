@@ -13,11 +13,12 @@ from geomtp.encoders.internimage import InternImage
 from geomtp.encoders.presets import PRESETS
 from geomtp.encoders.vit_rvsa import ViTRVSA
 from geomtp.model import ModelConfig, SourceConfig, build_model, load, save
+from geomtp.training.finetune import RAW_LEVELS
 from geomtp.training.optimiser import adamw, parameter_groups
 from geomtp.types import Batch, ClassMap, Targets
 
 ENCODERS = ("vit_rvsa", "internimage", "test_efficientnet", "test_vit", "test_maxvit")
-DECODERS = ("semantic", "instance", "rotated")
+DECODERS = ("semantic", "instance", "rotated", "horizontal", "retinanet", "scene", "change")
 SIZES_HW = ((64, 64), (64, 96), (71, 45))
 CHANNELS = (1, 3, 4, 10)
 FACTORS = (ENCODERS, DECODERS, SIZES_HW, CHANNELS, (False, True))
@@ -42,15 +43,19 @@ def _small_presets(monkeypatch):
 
 
 def covering_design():
-    """A case for each encoder and number of channels; decoder, size and recomputation go round."""
+    """Two cases for each encoder and number of channels, with decoders of pretraining and others.
+
+    Decoder, size and recomputation go round.
+    """
     return [
         (
             encoder,
-            DECODERS[(i + j) % 3],
+            decoders[(i + j) % len(decoders)],
             SIZES_HW[(i + 2 * j) % 3],
             channels,
             bool((i + j + j // 2) % 2),
         )
+        for decoders in (DECODERS[:3], DECODERS[3:])
         for (i, encoder), (j, channels) in itertools.product(
             enumerate(ENCODERS), enumerate(CHANNELS)
         )
@@ -66,8 +71,14 @@ def test_the_design_covers_every_pair_of_settings():
         assert met == set(itertools.product(FACTORS[a], FACTORS[b])), (a, b)
 
 
-def model_of(encoder, task, channels, recompute):
+def task_of(decoder):
+    return "horizontal" if decoder == "retinanet" else decoder
+
+
+def model_of(encoder, decoder, channels, recompute):
     torch.manual_seed(0)
+    task = task_of(decoder)
+    raw = {"pyramid": False} if task in RAW_LEVELS and encoder == "vit_rvsa" else {}
     source = SourceConfig(
         ClassMap(("car", "house")), (task,), mean=(0.0,) * channels, std=(1.0,) * channels
     )
@@ -76,8 +87,10 @@ def model_of(encoder, task, channels, recompute):
         image_size=64,
         sources={"town": source},
         in_channels=channels,
-        encoder_options={"drop_path": 0.0, "activation_checkpointing": recompute},
+        encoder_options={"drop_path": 0.0, "activation_checkpointing": recompute, **raw},
+        detector="retinanet" if decoder == "retinanet" else "faster_rcnn",
         semantic_channels=8,
+        change_channels=(16, 8, 8, 4),
         detector_channels=8,
         fc_channels=16,
         proposals=50,
@@ -100,24 +113,26 @@ def batch_of(size_hw, channels):
         rboxes=torch.tensor([[24.0, 26.0, 32.0, 20.0, 0.4]]),
         rbox_labels=label,
         semantic=mask[0].to(torch.uint8) * 2,
+        scene_class=1,
+        change=mask[0].to(torch.uint8),
     )
-    images = torch.randn(2, channels, height, width)
-    return {"town": Batch(images, (targets,) * 2, (size_hw,) * 2, "town")}
+    images, after = torch.randn(2, 2, channels, height, width)
+    return {"town": Batch(images, (targets,) * 2, (size_hw,) * 2, "town", images_after=after)}
 
 
 @pytest.mark.parametrize(
-    "encoder, task, size_hw, channels, recompute",
+    "encoder, decoder, size_hw, channels, recompute",
     [*covering_design(), *(pytest.param(*case, marks=pytest.mark.slow) for case in FULL)],
 )
 def test_a_step_is_finite_and_reaches_every_parameter(
-    encoder, task, size_hw, channels, recompute, tmp_path
+    encoder, decoder, size_hw, channels, recompute, tmp_path
 ):
-    model = model_of(encoder, task, channels, recompute).train()
-    losses = model.loss(batch_of(size_hw, channels))
-    assert all(name.startswith(f"{task}/") for name in losses)
+    model = model_of(encoder, decoder, channels, recompute).train()
+    total, losses = model.total_loss(batch_of(size_hw, channels))
+    assert all(name.startswith(f"{task_of(decoder)}/") for name in losses)
     for name, value in losses.items():
         assert value.isfinite(), name
-    sum(losses.values()).backward()
+    total.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name

@@ -148,13 +148,17 @@ def read_description(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict
     return shapes, _info_of(path.with_suffix(".json"), text)
 
 
+def check_is_file(path: Path) -> None:
+    """Raise FileNotFoundError unless there is a file of weights at ``path``."""
+    if not path.is_file():
+        kind = "a folder: name a file in it" if path.is_dir() else "the file does not exist"
+        raise FileNotFoundError(f"no weights at {path}: {kind}")
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The file, open for reading; raises as ``read_weights``."""
-    if path.is_dir():
-        raise FileNotFoundError(f"{path} is a folder: name the file in it (model.safetensors)")
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}: the file does not exist")
+    check_is_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             yield file

@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from geomtp.checkpoints.files import check_is_file
+
 SKIPPED_PACKAGES = ("mmengine", "mmcv", "argparse", "pathlib")
 """Objects of these packages lie beside the weights in official files: logs of the OpenMMLab
 frameworks, command lines of MAE. ``Skipped`` takes their place; the packages are not touched."""
@@ -56,8 +58,7 @@ def read_foreign(path: str | Path) -> dict[str, Tensor]:
         ValueError: the file is damaged, of another kind, refused, or holds no tensors.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}: the file does not exist")
+    check_is_file(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     weights = content
     for part in ("state_dict", "model"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from geomtp.commands.status import INTERRUPTED
@@ -30,7 +31,7 @@ def study_stages(words: Sequence[str]) -> int:
     from geomtp.study import stages
 
     result = stages.study_stages(config)
-    print(stages.story_of(result, f"{program} {' '.join(words)}"))
+    print(stages.story_of(result, f"{program} {shlex.join(words)}"))
     return INTERRUPTED if result.stopped else 0
 
 

@@ -50,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("file")
     importing.add_argument("--out", required=True, help="file to write (.safetensors)")
     importing.add_argument("--encoder", help="take the encoder alone, of this name")
-    importing.add_argument("--image-size", type=int, help="that it is made for (default: 224)")
-    importing.add_argument("--in-channels", type=int, help="that it takes (default: 3)")
+    importing.add_argument("--image-size", type=int, help="of an encoder alone; default: 224")
+    importing.add_argument("--in-channels", type=int, help="of an encoder alone; default: 3")
     importing.add_argument(
         "--like", help="a model file of ours whose settings the whole official model fits"
     )

@@ -7,6 +7,7 @@ last. A path begins with the number of its root folder, so that data may be move
 
 from __future__ import annotations
 
+import codecs
 import heapq
 import json
 import os
@@ -141,7 +142,7 @@ def _paths_of(source: Path, root: Path) -> Iterator[bytes]:
     """The paths of a source's images relative to ``root``, in any order."""
     if source.is_file():
         with source.open("rb") as lines:
-            stripped = (line.strip() for line in lines)
+            stripped = (line.removeprefix(codecs.BOM_UTF8).strip() for line in lines)
             yield from (line for line in stripped if line and not line.startswith(b"#"))
     elif (source / INFO_NAME).is_file():
         store = LabelStore.open(source).subset("train")

@@ -148,19 +148,26 @@ def checked_size(path: Path, channels: int) -> SizeHW:
 
 
 def measure_statistics(
-    index: ImageIndex, channels: int
+    index: ImageIndex, channels: int, *, skip_bad: bool = False
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over 100 images spread over the index.
 
-    Raises ValueError when an image has fewer channels, or none of them can be read.
+    Raises ValueError when an image has fewer channels (with ``skip_bad`` it is passed over), or
+    none of them can be read.
     """
     paths = [index[number] for number in index.spread(_MEASURED)]
+    usable = []
     for path in paths:
         try:
             checked_size(path, channels)
         except OSError:
             continue  # training says what is wrong with it, or passes it over
-    return measure_mean_std(Path(), [str(path) for path in paths], channels)
+        except ValueError:
+            if not skip_bad:
+                raise
+            continue
+        usable.append(path)
+    return measure_mean_std(Path(), [str(path) for path in usable or paths], channels)
 
 
 class _Views(Dataset[tuple[Tensor, str] | Failure]):

@@ -153,9 +153,15 @@ def create_encoder(
       (``tf_efficientnet_lite0``); else the path of a file, see ``load_encoder_weights``
     - options: of ViTRVSA, InternImage or TimmEncoder
 
-    Raises ValueError for an unknown name, options or weights that do not fit; FileNotFoundError
-    when the weights are not there.
+    Raises ValueError for an unknown name, sizes, options or weights that do not fit;
+    FileNotFoundError when the weights are not there.
     """
+    sides = (image_size,) if isinstance(image_size, int) else image_size
+    if min(*sides, in_channels) < 1:
+        raise ValueError(
+            f"image size and channels of an encoder must be at least 1, found {image_size} and "
+            f"{in_channels}"
+        )
     file = imagenet_file(name) if weights == IMAGENET else weights
     if name in PRESETS:
         encoder: Encoder = PRESETS[name](image_size=image_size, in_channels=in_channels, **options)

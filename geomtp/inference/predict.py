@@ -63,6 +63,8 @@ def predict_scenes(
 
     Raises ValueError, FileNotFoundError or OSError in one sentence for what the user can mend.
     """
+    if config.out.is_file():
+        raise ValueError(f"--out names a folder for the results, {config.out} is a file")
     rank, world = launched_as()
     model = model or open_model(config, rank)
     inputs = scene_inputs(config.images, model.dates)
@@ -118,6 +120,8 @@ class _Run:
         own = share_of_rank(len(grid), *process)
         if not own:
             return None
+        if (complaint := scenes[0].half_placed) is not None:
+            self.say(complaint)
         job = job_of(config, self.model, scenes, grid, self.say)
         try:
             work = WorkFolder.open(out, name, of_blocks, len(grid))
@@ -242,6 +246,8 @@ def _finished(out: Path, name: str, settings: dict[str, Any]) -> bool:
     if not path.is_file():
         return False
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8")).get("settings") == settings)
-    except (ValueError, AttributeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        files = [out / file for file in found["files"]]
+        return bool(found["settings"] == settings) and all(file.is_file() for file in files)
+    except (ValueError, KeyError, TypeError):
         return False

@@ -36,7 +36,8 @@ class Predict:
         box_nms_iou: the same of horizontal boxes, and of the masks of instances.
         vectors: format of the files of objects.
         polygons: write maps as polygons, too.
-        simplify: leave out bends of such polygons smaller than so many metres.
+        simplify: leave out bends of such polygons smaller than so many metres (pixels without a
+            place).
         preview: long side of the picture to look at, in pixels; 0 for none.
         windows_at_once: windows that go through the model together.
         device: what to compute on: auto, cpu, cuda.
@@ -82,3 +83,17 @@ class Predict:
             raise ValueError(f"flips must differ, found {self.flips}")
         if self.windows_at_once < 1 or self.preview < 0:
             raise ValueError("windows_at_once is at least 1, preview at least 0")
+        for name in ("score", "rotated_nms_iou", "box_nms_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                flag = f"--{name.replace('_', '-')}"
+                raise ValueError(f"{flag} is a number from 0 to 1, found {getattr(self, name)}")
+        if self.simplify is not None and not (self.polygons and self.simplify >= 0):
+            raise ValueError(
+                f"--simplify {self.simplify:g} is for the polygons of maps, in metres from 0 on: "
+                f"ask for them by --polygons"
+            )
+        if Path(self.checkpoint).suffix == ".onnx" and (self.compile or self.precision != "fp32"):
+            raise ValueError(
+                f"{self.checkpoint} is a graph, which computes as it was exported: leave out "
+                f"--precision and --compile, or give the checkpoint that it was made of"
+            )

@@ -61,18 +61,20 @@ def predict(
     scales: Sequence[float] = (1.0,),
     flips: Sequence[Flip] = (),
     score: float = 0.3,
+    rotated_nms_iou: float = 0.1,
+    box_nms_iou: float = 0.5,
     windows_at_once: int = 4,
 ) -> Prediction:
     """What ``model`` says of an image of any size, looked at by windows as ``geomtp predict`` does.
 
     Args:
-        model: from ``geomtp.load``; its device is used.
+        model: from ``geomtp.load``, not its file; its device is used.
         image: a path, or an array (H, W, C) or (H, W) in the units of the training images, bands
             in the model's order. For change the earlier date.
         image_after: the later date, for change.
         source: whose classes are meant, where the model has several.
-        bands: which bands of a file, by number from 1 or by name.
-        place: where an array lies on Earth.
+        bands: which bands of the image, by number from 1 or, of a file, by name.
+        place: where an array lies on Earth; a file says so itself.
         gsd: metres per pixel that the model looks at; by default those of the image.
         window: side of the windows in pixels; by default that of the images of training.
         overlap: share of a window that the next one sees again, 0 to 0.5.
@@ -80,6 +82,8 @@ def predict(
         scales: factors of the size at which the image is looked at.
         flips: mirrored views that are looked at besides.
         score: least score of an object.
+        rotated_nms_iou: overlap from which rotated boxes of windows and views are one.
+        box_nms_iou: the same of horizontal boxes, and of the masks of instances.
         windows_at_once: windows that go through the model together.
 
     Returns:
@@ -93,14 +97,19 @@ def predict(
         images=("image",),
         bands=None if bands is None else tuple(bands),
         gsd=gsd,
+        window=window,
         overlap=overlap,
         stretch=stretch,
         scales=tuple(scales),
         flips=tuple(flips),
         score=score,
+        rotated_nms_iou=rotated_nms_iou,
+        box_nms_iou=box_nms_iou,
         windows_at_once=windows_at_once,
     )
     images = [image] if image_after is None else [image, image_after]
+    if place is not None and not any(isinstance(one, np.ndarray) for one in images):
+        raise ValueError("place is for arrays: a file says itself where it lies")
     if len(images) != looked_at.dates:
         raise ValueError(
             f"the model compares {looked_at.dates} dates, {len(images)} images were given"
@@ -134,6 +143,8 @@ def _warn(text: str) -> None:
 
 
 def _window_model(model: PredictsImages, source: str | None) -> WindowModel:
+    if isinstance(model, str | Path):
+        raise ValueError(f"a model is expected, not its file: geomtp.load({str(model)!r}) gives it")
     parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     device = torch.device("cpu") if parameter is None else parameter.device
     return WindowModel(model, source_of(model, source), device)
@@ -147,7 +158,12 @@ def _opened(
 ) -> tuple[Scene, ...]:
     def opened(image: ImageOrPath) -> Scene:
         if isinstance(image, np.ndarray):
-            return scene_of_array(image, channels=len(model.mean), place=place)
+            bands = None if config.bands is None else [str(band) for band in config.bands]
+            return scene_of_array(image, channels=len(model.mean), bands=bands, place=place)
+        if not isinstance(image, str | Path):
+            raise ValueError(
+                f"an image is a path or a numpy array (H, W, C), got {type(image).__name__}"
+            )
         (scene,) = open_dates((str(image),), config, model)
         return scene
 

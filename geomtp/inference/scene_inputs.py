@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geomtp.inference.predict_config import SUMMARY_SUFFIX
 from geomtp.labels.readers.image_files import IMAGE_SUFFIXES
+from geomtp.types import MAP_TASKS
+
+_RESULTS = (*(f"_{task}.tif" for task in MAP_TASKS), "_preview.png")
+"""What follows a scene's name in the names of results that are images themselves."""
 
 _SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")
 
@@ -39,16 +45,21 @@ def scene_inputs(named: Sequence[str], dates: int) -> list[SceneInput]:
     else:
         paths = _pairs(named)
     stems = ["--".join(_stem(path) for path in group) for group in paths]
+    return [SceneInput(*both) for both in zip(_names(stems), paths, strict=True)]
+
+
+def _names(stems: Sequence[str]) -> list[str]:
+    """``stems``, with a number where one is there several times; also files ignore capitals."""
     repeated = Counter(stem.lower() for stem in stems)
-    used: Counter[str] = Counter()
-    inputs = []
-    for stem, group in zip(stems, paths, strict=True):
+    taken = {stem for stem, count in repeated.items() if count == 1}
+    numbers = {stem: itertools.count(1) for stem in repeated}
+    names = []
+    for stem in stems:
         name = stem
-        if repeated[stem.lower()] > 1:
-            used[stem.lower()] += 1
-            name = f"{stem}-{used[stem.lower()]}"
-        inputs.append(SceneInput(name, group))
-    return inputs
+        while repeated[stem.lower()] > 1 and (name == stem or name.lower() in taken):
+            name = f"{stem}-{next(numbers[stem.lower()])}"
+        names.append(name)
+    return names
 
 
 def _pairs(named: Sequence[str]) -> list[tuple[str, ...]]:
@@ -78,16 +89,28 @@ def _expanded(named: str) -> list[str]:
         return [named]
     path = Path(named)
     if path.is_dir():
-        found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+        images = (p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+        found = sorted(str(p) for p in images if not _is_result(p))
         if not found:
             raise FileNotFoundError(f"{named} holds no image ({', '.join(_SUFFIXES)})")
         return found
     if path.is_file():
         return [_asset(path)] if path.suffix.lower() in (".json", ".geojson") else [named]
-    found = sorted(p for p in glob.glob(named, recursive=True) if Path(p).is_file())
+    files = (p for p in glob.glob(named, recursive=True) if Path(p).is_file())
+    found = sorted(p for p in files if not _is_result(Path(p)))
     if not found:
         raise FileNotFoundError(f"{named} does not exist: expected an image, a folder or a pattern")
     return found
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a prediction wrote it: its summary lies beside it, or the work it was stopped at."""
+    for ending in _RESULTS:
+        scene = path.name.removesuffix(ending)
+        if scene != path.name:
+            summary, work = path.with_name(scene + SUMMARY_SUFFIX), path.with_name(f".{scene}.work")
+            return summary.is_file() or work.is_dir()
+    return False
 
 
 def _asset(item: Path) -> str:

@@ -27,7 +27,7 @@ from geomtp.inference.windows.window_model import WindowModel
 from geomtp.inference.work.blending import whole_map
 from geomtp.inference.work.work_folder import WorkFolder
 from geomtp.rasters import Georeference, Scene
-from geomtp.rasters.ground_sizes import metres_per_pixel
+from geomtp.rasters.ground_sizes import pixel_area_m2
 from geomtp.types import IGNORE, MAP_TASKS, OBJECT_TASKS, ClassMap, Rgb
 
 _AREA_TILE_PX = 512
@@ -99,9 +99,7 @@ class MapTiles:
                 tile = values[y : y + _AREA_TILE_PX, x : x + _AREA_TILE_PX]
                 counts = np.bincount(tile.ravel(), minlength=256)
                 middle = (rect[0] + x + tile.shape[1] / 2, rect[1] + y + tile.shape[0] / 2)
-                area = 0.0
-                if self.place is not None:
-                    area = abs(float(np.linalg.det(metres_per_pixel(self.place, middle))))
+                area = 0.0 if self.place is None else pixel_area_m2(self.place, middle)
                 for value in np.flatnonzero(counts).tolist():
                     self.pixels[value] += int(counts[value])
                     self.area_m2[value] += float(counts[value]) * area  # type: ignore[assignment]
@@ -205,11 +203,13 @@ def write_scene(
     if preview is not None:
         legends = {path: _preview_colours(task, classes) for task, path in maps.items()}
         write_preview(preview, scenes[-1], legends, found, classes, config.preview)
-    with replacing(summary_path(out, name)) as beside:
+    result = SceneResult(name, summary_path(out, name), summary, maps, vectors, preview)
+    summary["files"] = [path.name for path in result.files[1:]]
+    with replacing(result.summary_file) as beside:
         beside.write_text(
             json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-    return SceneResult(name, summary_path(out, name), summary, maps, vectors, preview)
+    return result
 
 
 def _remove_drafts(out: Path, name: str, kinds: Iterable[str]) -> None:

@@ -80,13 +80,13 @@ def import_weights(
 ) -> str:
     """Read official weights from ``path`` and write them to ``out`` as ours; the import's report.
 
-    - encoder: take the encoder alone; ``image_size`` and ``in_channels`` are what it is made for,
-      224 and 3 by default
+    - encoder: take the encoder alone; ``image_size`` (224 by default) and ``in_channels`` (3) are
+      what it is made for
     - like: a whole-model file of ours with the settings (sources, widths) of the official model
     - mae: a whole masked autoencoder, whose settings are read from its shapes
 
-    Raises ValueError unless exactly one of them is given, for a size or channels without
-    ``encoder``, or when the weights do not fit.
+    Raises ValueError unless exactly one of them is given, for a size or channels where these
+    follow from the weights, or when the weights do not fit.
     """
     if sum((encoder is not None, like is not None, mae)) != 1:
         raise ValueError(
@@ -94,8 +94,8 @@ def import_weights(
         )
     if encoder is None and (image_size, in_channels) != (None, None):
         raise ValueError(
-            "--image-size and --in-channels are for --encoder; a whole model has those of --like "
-            "or of the file"
+            "image size and channels are those of the weights (--mae) or of MODEL (--like): leave "
+            "them out, or take the encoder alone by --encoder NAME"
         )
     if mae:
         tensors = read_foreign(path)
@@ -110,7 +110,8 @@ def import_weights(
         save(model, out)
         return str(report)
     assert encoder is not None
-    image_size, in_channels = image_size or 224, in_channels or 3
+    image_size = 224 if image_size is None else image_size
+    in_channels = 3 if in_channels is None else in_channels
     made = create_encoder(encoder, image_size=image_size, in_channels=in_channels)
     report = load_encoder_weights(made, path)
     info = {

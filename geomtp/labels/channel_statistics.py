@@ -26,7 +26,8 @@ def measure_mean_std(
     Raises ValueError when an image has fewer channels, or none can be read.
     """
     count, total, squares = 0, np.zeros(channels), np.zeros(channels)
-    for name in hash_order(images)[:sample]:
+    tried = hash_order(images)[:sample]
+    for name in tried:
         try:
             window = _middle(raster_info(image_root / name).size_hw)
             pixels = read_window(image_root / name, window, bands=range(channels))
@@ -43,7 +44,8 @@ def measure_mean_std(
         total += values.sum(axis=0)
         squares += np.square(values).sum(axis=0)
     if not count:
-        raise ValueError(f"none of the images below {image_root} can be read to measure their mean")
+        first = f", such as {image_root / tried[0]}" if tried else ""
+        raise ValueError(f"none of {len(tried)} images can be read to measure their mean{first}")
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
     std[std < 1e-6] = 1.0

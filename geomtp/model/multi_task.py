@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -200,19 +200,6 @@ class MultiTaskModel(nn.Module):
         if part == "encoder" and isinstance(self.encoder, FitsOfficialTensors):
             return self.encoder.fit_official(name, tensor)
         return tensor
-
-
-def check_loss_weights(weights: Mapping[str, float], losses: Iterable[str]) -> None:
-    """Raise ValueError for a weight of none of the ``losses`` (``task/loss/source``).
-
-    Weights of tasks that have no losses here are passed over.
-    """
-    known = sorted(losses)
-    tasks = {name.split("/")[0] for name in known}
-    for prefix in weights:
-        is_known = any(f"{name}/".startswith(f"{prefix}/") for name in known)
-        if prefix.split("/")[0] in tasks and not is_known:
-            raise ValueError(f"loss_weights: {prefix!r} is no loss; they are {', '.join(known)}")
 
 
 def loss_weight(name: str, weights: Mapping[str, float]) -> float:

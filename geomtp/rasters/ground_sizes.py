@@ -61,7 +61,7 @@ def quad_sizes(quads_xy: NDArray[Any], place: Georeference | None) -> GroundSize
 def polygon_sizes(polygons: NDArray[Any], place: Georeference | None) -> GroundSizes:
     """The sizes of shapely polygons (N,) in pixels: of the smallest rectangle around each.
 
-    The area is the polygon's own, without its holes.
+    The area is the polygon's own, without its holes. NaN where a corner has no place on Earth.
     """
     import shapely
 
@@ -69,8 +69,7 @@ def polygon_sizes(polygons: NDArray[Any], place: Georeference | None) -> GroundS
     bounds = shapely.bounds(polygons)
     middles = (bounds[:, :2] + bounds[:, 2:]) / 2
     plane = _local_plane(points, middles[owner], place)
-    flat = shapely.transform(polygons, lambda _: plane)
-    area = shapely.area(flat)
+    flat, area = _laid_flat(polygons, plane)
     quads = np.full((len(flat), 4, 2), np.nan)
     measurable = area > 0  # neither empty nor without a place
     rectangles = shapely.get_coordinates(shapely.oriented_envelope(flat[measurable]))
@@ -82,7 +81,8 @@ def polygon_sizes(polygons: NDArray[Any], place: Georeference | None) -> GroundS
 def polygon_areas(polygons: NDArray[Any], place: Georeference | None) -> Floats:
     """The areas (N,) of shapely polygons in pixels, of any size: square metres, else pixels.
 
-    On the ground by an equal-area projection of the map's ellipsoid.
+    On the ground by an equal-area projection of the map's ellipsoid; NaN where a corner has no
+    place on it.
     """
     import shapely
     from pyproj import Proj
@@ -95,9 +95,30 @@ def polygon_areas(polygons: NDArray[Any], place: Georeference | None) -> Floats:
         return np.asarray(shapely.area(polygons)) * square_units * ground.metres_per_unit**2
     points = shapely.get_coordinates(polygons)
     lon, lat = ground.to_degrees(place.to_map(points))
-    plane = Proj(proj="laea", lon_0=lon[0], lat_0=lat[0], a=ground.geod.a, b=ground.geod.b)
-    flat = shapely.transform(polygons, lambda _: np.stack(plane(lon, lat), axis=1))
-    return np.asarray(shapely.area(flat), dtype=np.float64)
+    on_earth = np.isfinite(lon) & np.isfinite(lat)
+    if not on_earth.any():
+        return np.full(len(polygons), np.nan)
+    middle = {"lon_0": lon[on_earth][0], "lat_0": lat[on_earth][0]}
+    plane = Proj(proj="laea", **middle, a=ground.geod.a, b=ground.geod.b)
+    return _laid_flat(polygons, np.stack(plane(lon, lat), axis=1))[1]
+
+
+def _laid_flat(polygons: NDArray[Any], plane_xy: Floats) -> tuple[NDArray[Any], Floats]:
+    """Polygons (N,) with these corners (M, 2), and their areas: NaN where one is not finite."""
+    import shapely
+
+    owner = shapely.get_coordinates(polygons, return_index=True)[1]
+    finite = np.isfinite(plane_xy)
+    flat = shapely.transform(polygons, lambda _: np.where(finite, plane_xy, 0))
+    area = np.asarray(shapely.area(flat), dtype=np.float64)
+    area[owner[~finite.all(axis=1)]] = np.nan
+    return flat, area
+
+
+def pixel_area_m2(place: Georeference, at_xy: tuple[float, float]) -> float:
+    """The area of a pixel on the ground about a point; 0 where that has no place on Earth."""
+    metres = metres_per_pixel(place, at_xy)
+    return float(abs(np.linalg.det(metres))) if np.isfinite(metres).all() else 0.0
 
 
 def metres_per_pixel(place: Georeference, at_xy: tuple[float, float]) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what GDAL raises has no public name
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
@@ -54,7 +55,7 @@ class Scene:
     - raster: what rasterio opened; used by one thread at a time
     - path: for messages
     - bands: numbers from 1, in the order in which they are read; a palette's one band is read as
-      three
+      the three of its colours where it is asked for three times
     """
 
     raster: Any
@@ -71,6 +72,23 @@ class Scene:
     def place(self) -> Georeference | None:
         """Where it lies on Earth; None where the file does not say."""
         return placed(self.raster)
+
+    @property
+    def half_placed(self) -> str | None:
+        """Why a scene that says something of its place has none; None where all is as it seems."""
+        if self.place is not None:
+            return None
+        if self.raster.gcps[0]:
+            return (
+                f"{self.path} is placed by control points only: results are in its pixels "
+                f"(gdalwarp makes a map of it first)"
+            )
+        if not self.raster.transform.is_identity:
+            return (
+                f"{self.path} has no coordinate system: results are in its pixels "
+                f"(gdal_translate -a_srs EPSG:… gives it one)"
+            )
+        return None
 
     @property
     def in_rows(self) -> bool:
@@ -95,15 +113,26 @@ class Scene:
 
         Nothing is read where the file cannot mark pixels as missing.
         """
-        if self._always_known() and not any(
+        if self._known_by_header() and not any(
             np.dtype(self.raster.dtypes[band - 1]).kind == "f" for band in self.bands
         ):
             return np.ones(size_hw, dtype=bool)
         return self.read(origin_xy, size_hw).valid
 
-    def _always_known(self) -> bool:
-        flags = self.raster.mask_flag_enums
-        return all(MaskFlags.all_valid in flags[band - 1] for band in self.bands)
+    def _known_by_header(self) -> bool:
+        """Whether no band can have missing pixels.
+
+        An alpha that is read as a band marks none: it may be an infrared that was written as one.
+        """
+        flags = [self.raster.mask_flag_enums[band - 1] for band in self.bands]
+        colours = self.raster.colorinterp
+        alpha_is_seen = any(colours[band - 1] == ColorInterp.alpha for band in self.bands)
+        # On the grid of another scene it also tells what that scene alone covers.
+        alpha_is_seen &= not isinstance(self.raster, WarpedVRT)
+        return all(
+            MaskFlags.all_valid in flag or (alpha_is_seen and MaskFlags.alpha in flag)
+            for flag in flags
+        )
 
     def _read_inside(
         self, window_xyxy: tuple[int, int, int, int], factor: float
@@ -122,7 +151,7 @@ class Scene:
         try:
             values = self.raster.read(bands, out_shape=(len(bands), *shape), **wanted)
             known = np.ones(values.shape, dtype=bool)
-            if not self._always_known():
+            if not self._known_by_header():
                 wanted["resampling"] = Resampling.nearest
                 known = self.raster.read_masks(bands, out_shape=values.shape, **wanted) > 0
         except (RasterioError, OSError) as error:
@@ -132,17 +161,23 @@ class Scene:
         else:
             order = [bands.index(band) for band in self.bands]
             values, known = values[order], known[order]
-        values = values.astype(np.float32)
+        values = values.astype(np.float32) * np.float32(self._brightness())
         known &= np.isfinite(values)
         values[~known] = 0
         return values, known
 
+    def _brightness(self) -> float:
+        """What values are multiplied by: grey of 1, 2 or 4 bits spans 0…255, as in training."""
+        if self.raster.driver not in PICTURES or self.raster.colorinterp[0] != ColorInterp.gray:
+            return 1.0
+        bits = int(self.raster.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8))
+        return 255 / (2**bits - 1) if bits < 8 else 1.0
+
     def _palette(self) -> NDArray[np.uint8] | None:
         """The colours (256, 3) of a palette, where it is read as three bands."""
-        if (
-            len(self.bands) != 1
-            or self.raster.colorinterp[self.bands[0] - 1] != ColorInterp.palette
-        ):
+        first = self.bands[0]
+        in_colours = self.raster.colorinterp[first - 1] == ColorInterp.palette
+        if not in_colours or self.bands != (first,) * 3:
             return None
         colours = np.zeros((256, 3), dtype=np.uint8)
         for value, colour in self.raster.colormap(self.bands[0]).items():
@@ -175,10 +210,11 @@ class Scene:
                 transform=Affine(*wanted.transform),
                 height=height,
                 width=width,
-                resampling=Resampling.bilinear,
+                # between two numbers of a palette lie other colours
+                resampling=Resampling.bilinear if self._palette() is None else Resampling.nearest,
                 add_alpha=ColorInterp.alpha not in self.raster.colorinterp,
             )
-        except (RasterioError, ValueError) as error:
+        except (RasterioError, CPLE_BaseError, ValueError) as error:
             raise ValueError(
                 f"{self.path} cannot be laid over {other.path}: {str(error).splitlines()[0]}"
             ) from error
@@ -250,17 +286,31 @@ def open_scene(
     return _chosen(raster, name, channels, bands)
 
 
-def scene_of_array(pixels: NDArray[Any], *, channels: int, place: Georeference | None) -> Scene:
+def scene_of_array(
+    pixels: NDArray[Any],
+    *,
+    channels: int,
+    bands: Sequence[str] | None = None,
+    place: Georeference | None,
+) -> Scene:
     """The scene of an array (H, W, C) or (H, W); (H, W) counts as grey where three are needed.
 
-    Raises ValueError for another shape, or for another number of bands than ``channels``.
+    - pixels: what is NaN, or masked of a ``numpy.ma`` array, has no value
+    - bands: which of them, by number from 1; by default all
+
+    Raises ValueError for another shape, for what are no numbers, or for another number of bands
+    than ``channels``.
     """
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or 0 in pixels.shape:
         raise ValueError(f"an image has shape (H, W, C) or (H, W), not empty: got {pixels.shape}")
+    if pixels.dtype.kind not in "biuf":
+        raise ValueError(f"an image holds whole or real numbers, got an array of {pixels.dtype}")
+    if isinstance(pixels, np.ma.MaskedArray):
+        pixels = np.ma.filled(pixels.astype(np.float32), np.nan)
     if pixels.dtype == bool or pixels.dtype == np.int64:
         pixels = pixels.astype(np.int32)
-    if pixels.dtype == np.float16:
+    if pixels.dtype.kind == "f" and pixels.dtype.itemsize not in (4, 8):
         pixels = pixels.astype(np.float32)
     height, width, count = pixels.shape
     memory = MemoryFile()  # type: ignore[no-untyped-call]
@@ -274,6 +324,8 @@ def scene_of_array(pixels: NDArray[Any], *, channels: int, place: Georeference |
         ) as file:  # fmt: skip
             file.write(pixels.transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
         raster = memory.open()
+    if bands is not None:
+        return Scene(raster, "the array", _bands(raster, "the array", channels, bands), [memory])
     if count == 1 and channels == 3:
         return Scene(raster, "the array", (1, 1, 1), [memory])
     if count != channels:
@@ -305,7 +357,7 @@ def _bands(raster: Any, path: str, channels: int, wanted: Sequence[str] | None) 
             )
         return numbers
     if channels == 3 and colours[0] == ColorInterp.palette and len(usable) == 1:
-        return (1,)
+        return (1, 1, 1)
     if len(usable) == channels:
         return tuple(usable)
     if channels == 3 and len(usable) == 1 and raster.driver in PICTURES:
@@ -313,16 +365,18 @@ def _bands(raster: Any, path: str, channels: int, wanted: Sequence[str] | None) 
     rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     if channels == 3 and all(colour in colours for colour in rgb):
         return tuple(colours.index(colour) + 1 for colour in rgb)
+    has = f"{path} has {len(usable)} bands ({_listed(raster)}), the model needs {channels}"
+    if 1 < raster.count < channels:
+        raise ValueError(f"{has}: give an image with all the bands that it was trained on")
     raise ValueError(
-        f"{path} has {len(usable)} bands ({_listed(raster)}), the model needs {channels}: choose "
-        f"them by --bands, by number or name in the model's order, as in --bands "
-        f"{','.join(str(min(i + 1, len(usable))) for i in range(channels))}"
+        f"{has}: choose them by --bands, by number or name in the model's order, as in --bands "
+        f"{','.join(str(min(i + 1, raster.count)) for i in range(channels))}"
     )
 
 
 def _number(raster: Any, path: str, name: str) -> int:
     """The number of the band of this number, description or colour."""
-    if name.isdigit() and 1 <= int(name) <= raster.count:
+    if name.isdecimal() and 1 <= int(name) <= raster.count:
         return int(name)
     for names in (raster.descriptions, [colour.name for colour in raster.colorinterp]):
         lowered = [(text or "").lower() for text in names]

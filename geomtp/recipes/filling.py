@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -21,9 +23,13 @@ LISTED = (
     *("tasks", "sources", "classes", "fractions", "seeds", "pretraining_seeds"),
     *("use_ladders", "use_rungs", "use_transfers"),
     *("scales", "flips", "bands", "train_splits", "drops_at", "square_classes"),
+    *("mean", "std", "crop_area", "crop_side_px", "view_area", "resize_range", "change_channels"),
     "allowed_hosts",
 )
 """Flags that take names or numbers separated by commas."""
+
+_INNER = re.compile(r'"(\w+)".*class_path \'([\w.]+)\'.*Option \'(\w+)[\w.]*\' is not accepted')
+"""What the parser says of an unknown field of a dataclass in a field."""
 
 
 def recipe_names() -> list[str]:
@@ -204,7 +210,9 @@ def _is_value(word: str) -> bool:
 
 def _listed(flag: str) -> str:
     name, _, value = flag.partition("=")
-    if not flag.startswith("--") or name.lstrip("-") not in LISTED or value.startswith(("[", "{")):
+    if not flag.startswith("--") or name.lstrip("-") not in LISTED:
+        return flag
+    if value.startswith(("[", "{")) or value == "null":
         return flag
     if name == "--sources":
         return f"{name}={{{', '.join(f'{item}: {{}}' for item in value.split(','))}}}"
@@ -220,10 +228,15 @@ def _taken_out(flags: list[str], name: str) -> tuple[str | None, list[str]]:
 def _sentence(message: str, kind: type) -> str:
     """What the parser complains of, in one line, with the nearest known name."""
     text = " ".join(message.split())
+    if inner := _INNER.search(text):
+        place, path, name = inner.groups()
+        module, _, of = path.rpartition(".")
+        fields = dataclasses.fields(getattr(importlib.import_module(module), of))
+        return f"{place}: unknown field {name!r}; {_nearest(name, [f.name for f in fields])}"
     known = [field.name for field in dataclasses.fields(kind)]
     for word in text.replace("=", " ").replace("'", " ").split():
         bare = word.lstrip("-")
-        if ("unrecognized" in text and word.startswith("--")) or "not accepted" in text:
+        if "unrecognized" in text and word.startswith("--"):
             near = difflib.get_close_matches(bare, known, n=1)
             if near and bare not in known:
                 return f"{text}; {_nearest(bare, known)}"

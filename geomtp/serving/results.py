@@ -131,6 +131,7 @@ class Results:
             frame = frame.to_crs(4326)
         elif place is not None:
             frame.geometry = shapely.transform(frame.geometry.to_numpy(), place.to_pixels)
+            frame = frame.set_crs(None, allow_override=True)
         features: dict[str, Any] = json.loads(frame.to_json(drop_id=True))
         return {
             "type": "FeatureCollection",

@@ -56,5 +56,10 @@ class Serve:
         for name in bounds:
             if not getattr(self, name) > 0:
                 raise ValueError(f"--{name} must be above 0, found {getattr(self, name)}")
+        graphs = [path for path in self.checkpoints if Path(path).suffix == ".onnx"]
+        if graphs and self.precision != "fp32":
+            raise ValueError(
+                f"{graphs[0]} is a graph, which computes as it was exported: leave out --precision"
+            )
         if not 0 <= self.port <= 65535:
             raise ValueError(f"a port is a number from 0 to 65535, found {self.port}")

@@ -7,6 +7,7 @@ lines; when the server goes, even by force, its input ends and it goes, too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -90,7 +91,8 @@ class Hand:
         )
         self._answer({"says": "writes GeoJSON"})
         for path in sorted(config.out.glob("*.gpkg")):
-            write_geojson(path, path.with_suffix(".geojson"))
+            with contextlib.suppress(ValueError):  # a plan that is tied to no place on Earth
+                write_geojson(path, path.with_suffix(".geojson"))
 
     def _opened(self, config: Any) -> Any:
         from geomtp.inference.windows.window_model import open_model

@@ -12,6 +12,7 @@ from geomtp.recipes.filling import fill_values
 from geomtp.study.settings import StudyStages
 from geomtp.study.stores import DataSet, StudyData, is_known
 from geomtp.training.configs import FineTune, PretrainMTP
+from geomtp.training.finetune_data import folder_store_of
 from geomtp.training.mae_config import PretrainMAE
 
 Settings = TypeVar("Settings", PretrainMAE, PretrainMTP, FineTune)
@@ -29,6 +30,7 @@ FIGURES = {
     "semantic": "semantic/miou",
     "instance": "mask/ap50",
     "rotated": "rotated/ap50",
+    "horizontal": "box/ap50",
     "change": "change/f1",
 }
 """The score of each task that is compared."""
@@ -52,6 +54,13 @@ class StageRun:
     before: StageRun | None
     data: tuple[DataSet, ...] = ()
     images: tuple[str, ...] = ()
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """Names of images without labels that are not trained on."""
+        if not isinstance(self.config, PretrainMAE):
+            return ()
+        return tuple(str(path) for path in self.config.validation_data)
 
     @property
     def chain(self) -> list[StageRun]:
@@ -129,7 +138,7 @@ class Plan:
         own = [transfer.data for transfer in self.transfers]
         for stage in self.stages:
             own += stage.data
-            own += [DataSet.named(name) for name in stage.images if is_known(name)]
+            own += [DataSet.named(n) for n in (*stage.images, *stage.held_out) if is_known(n)]
         return list(dict.fromkeys(own))
 
 
@@ -202,7 +211,7 @@ class _Planner:
             seed=self.study.seeds[0],
             config=self._transfers[key],
             figure=own.figure or FIGURES[own.task],
-            data=DataSet.named(own.data or name, own.source, own.task),
+            data=DataSet.named(own.data or name, own.source, folder_store_of(self._transfers[key])),
             before=before,
         )
 

@@ -134,8 +134,27 @@ class StudyStages:
             _known((s for rung in ladder.rungs.values() for s in rung), self.stages, "stage")
             _known(ladder.runs, [*self.stages, *self.transfers], "stage or transfer")
         _known((s.like for s in self.stages.values() if s.like), self.stages, "stage")
+        self._check_stages()
         if not self.chosen_ladders() or not self.chosen_transfers():
             raise ValueError("a study needs at least one ladder with a rung, and one transfer")
+
+    def _check_stages(self) -> None:
+        """Raise ValueError where something that is said of a stage could not count."""
+        for name, stage in self.stages.items():
+            if stage.kind == "weights" and (stage.settings or stage.recipe or stage.like):
+                raise ValueError(f"stage {name!r} is weights from elsewhere: say their file alone")
+            if stage.like and self.stages[stage.like].kind != stage.kind:
+                raise ValueError(
+                    f"stage {name!r} is {stage.kind}: it cannot be like {stage.like!r}, which is "
+                    f"{self.stages[stage.like].kind}"
+                )
+        for ladder, rungs in self.chosen_ladders().items():
+            for rung, stages in rungs.items():
+                if late := [s for s in stages[1:] if self.stages[s].kind == "weights"]:
+                    raise ValueError(
+                        f"rung {rung!r} of ladder {ladder!r}: weights from elsewhere ({late[0]}) "
+                        f"take the place of all stages before them, let them come first"
+                    )
 
     def chosen_ladders(self) -> dict[str, dict[str, tuple[str, ...]]]:
         """The ladders to run, each with its rungs."""

@@ -49,17 +49,22 @@ class DataSet:
     - name: a folder below the study's data, or a name of ``DRAWN``
     - source: a known data set whose layout the folder has
     - task: for which a folder without a known layout is read
+    - reading: how it is read, where that is not as usual
     """
 
     name: str
     source: str | None = None
     task: str | None = None
+    reading: FolderStore | None = None
 
     @staticmethod
-    def named(name: str, source: str | None = None, task: str | None = None) -> DataSet:
-        """The data set ``name``; the task is forgotten where the layout is known."""
+    def named(name: str, source: str | None = None, reading: FolderStore | None = None) -> DataSet:
+        """The data set ``name``; how to read it is forgotten where the layout is known."""
         source = source or (name if name in SOURCES else None)
-        return DataSet(name, source, None if source or is_known(name) else task)
+        if reading is None or source or is_known(name):
+            return DataSet(name, source)
+        usual = FolderStore(reading.task)
+        return DataSet(name, None, reading.task, None if reading == usual else reading)
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,13 @@ class StudyData:
         return str(json.loads(self._note(data).read_text("utf-8"))["fingerprint"])
 
     def place(self, data: DataSet) -> Path:
-        """The folder of the store; one for each task where the task decides how data is read."""
+        """The folder of the store; one for each way of reading where that decides what is read."""
         if data.task is None:
             return self.stores / data.name
         if self.brought is not None and (self.brought / data.name / INFO_NAME).is_file():
             return self.stores / data.name
-        return self.stores / f"{data.name}-{data.task}"
+        own = "" if data.reading is None else f"-{settings_hash(data.reading)[:8]}"
+        return self.stores / f"{data.name}-{data.task}{own}"
 
     def prepare(self, data: DataSet, say: Say) -> None:
         """Make the store of ``data``, unless it is there and its folder is as it was.
@@ -164,7 +170,7 @@ class StudyData:
         elif data.source is not None:
             raise ValueError(f"unknown source {data.source!r}; known: {', '.join(SOURCES)}")
         elif data.task is not None:
-            store, _ = FolderStore(data.task).build(origin, out)
+            store, _ = (data.reading or FolderStore(data.task)).build(origin, out)
         else:
             raise ValueError(
                 f"{origin} holds no label store, and {data.name!r} is none of {', '.join(SOURCES)}"

@@ -133,8 +133,8 @@ class Worker:
             return self._finetune(run, replace(tuning, data=data.place(run.data)), say)
         if isinstance(run.config, PretrainMAE):
             masked = replace(run.config, out=cell.run, weights=weights, resume=resume)
-            sources = tuple(data.image_sources(run.images))
-            return _pretrain_mae(replace(masked, data=sources), say)
+            sources, held_out = (tuple(data.image_sources(n)) for n in (run.images, run.held_out))
+            return _pretrain_mae(replace(masked, data=sources, validation_data=held_out), say)
         assert isinstance(run.config, PretrainMTP)
         several = replace(run.config, out=cell.run, weights=weights, resume=resume)
         return _pretrain_mtp(replace(several, data=data.stores), say)

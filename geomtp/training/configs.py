@@ -21,6 +21,7 @@ ONLY_FOR: dict[str, Task] = {
     "exchange_dates": "change",
 }
 """Settings of fine-tuning that one task alone has a use for."""
+_WIDTHS = ("semantic_channels", "detector_channels", "fc_channels")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,17 @@ class RunSettings:
     log_every: int = 10
     skip_bad: bool = False
     resume: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_least(1, "devices", "nodes", "log_every")
+        self._check_least(0, "workers", "seed", "checkpoint_every", "weight_decay", "clip_norm")
+
+    def _check_least(self, least: int, *names: str) -> None:
+        """Raise ValueError for one of these settings that is given and less than ``least``."""
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, found {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +186,17 @@ class Training(RunSettings):
     strict: bool = False
 
     def __post_init__(self) -> None:
-        above_zero = {"steps": 1, "batch_size": 1, "image_size": 32, "log_every": 1}
-        for name, least in {**above_zero, "statistics_batches": 0, "learning_rate": 0}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
+        super().__post_init__()
+        self._check_least(32, "image_size")
+        self._check_least(1, "steps", "batch_size", "in_channels", "evaluation_size", *_WIDTHS)
+        self._check_least(1, "proposals", "rois", "rotated_looks", "validation_limit")
+        self._check_least(0, "learning_rate", "layer_decay", "warmup_steps", "statistics_batches")
+        self._check_least(0, "validate_every", "pictures", "drop_path", "ema_decay")
+        for name in ("drop_path", "ema_decay"):
+            if (getattr(self, name) or 0) > 1:
+                raise ValueError(f"{name} must lie in 0…1, found {getattr(self, name)}")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std divides: every value must be above 0, found {self.std}")
         for name in ("mean", "std"):
             values = getattr(self, name)
             if None not in (values, self.in_channels) and len(values) != self.in_channels:
@@ -239,8 +258,16 @@ class PretrainMTP(Training):
         super().__post_init__()
         if not self.sources:
             raise ValueError("sources: at least one is needed, found none")
-        if self.conflict_batches < 1:
-            raise ValueError(f"conflict_batches must be at least 1, found {self.conflict_batches}")
+        if not self.tasks:
+            raise ValueError("tasks: at least one is needed, found none")
+        for name, source in self.sources.items():
+            if not self.tasks_of(name):
+                raise ValueError(
+                    f"{name} trains none of the run's tasks ({', '.join(self.tasks)}), only "
+                    f"{', '.join(source.tasks or ())}: leave it out of sources, or add to tasks"
+                )
+        self._check_least(1, "conflict_batches")
+        self._check_least(0, "conflicts_every")
 
     def tasks_of(self, source: str) -> tuple[Task, ...]:
         """The tasks that ``source`` trains in this run."""

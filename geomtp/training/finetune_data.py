@@ -41,13 +41,17 @@ def _built(config: FineTune, place: Path) -> str:
     """Make the store of a known data set or of the user's folders; what was found."""
     data = _data(config)
     if config.source is None:
-        settings = FolderStore(
-            config.task, config.classes, config.val_share, config.in_channels, config.strict
-        )
-        return settings.build(data, place)[1]
+        return folder_store_of(config).build(data, place)[1]
     store, report = SOURCES[config.source].build_with_report(data, place, strict=config.strict)
     left_out = f"\n{report}" if report.left_out else ""
     return describe(store) + left_out
+
+
+def folder_store_of(config: FineTune) -> FolderStore:
+    """How a folder without a known layout is read for this run."""
+    return FolderStore(
+        config.task, config.classes, config.val_share, config.in_channels, config.strict
+    )
 
 
 def open_fine_tune_store(config: FineTune, folder: RunFolder) -> LabelStore:
@@ -85,7 +89,7 @@ def labelled_part(store: LabelStore, split: str, task: str) -> LabelStore:
     Raises ValueError when there is none, naming what there is.
     """
     part = store.subset(split)
-    labelled = [i for i, row in enumerate(part) if _is_labelled(row, task)]
+    labelled = [i for i, row in enumerate(part) if is_labelled(row, task)]
     if labelled:
         return part if len(labelled) == len(part) else part.rows(labelled)
     if len(part):
@@ -103,7 +107,7 @@ def labelled_parts(store: LabelStore, splits: Sequence[str], task: str) -> Label
     """
     if len(splits) == 1:
         return labelled_part(store, splits[0], task)
-    chosen = [i for i, row in enumerate(store) if row.split in splits and _is_labelled(row, task)]
+    chosen = [i for i, row in enumerate(store) if row.split in splits and is_labelled(row, task)]
     if not chosen:
         raise ValueError(f"{store.source} has no images for {task!r} in {' or '.join(splits)}")
     return store.rows(chosen)
@@ -131,7 +135,8 @@ def _count_of_objects(row: ImageLabels, task: str) -> int:
     return 0 if objects is None else len(objects)
 
 
-def _is_labelled(row: ImageLabels, task: str) -> bool:
+def is_labelled(row: ImageLabels, task: str) -> bool:
+    """Whether an image has labels for ``task``; an image labelled as empty has."""
     return {
         "semantic": has_semantic(row),
         "instance": row.boxes is not None or row.rles is not None,

@@ -26,7 +26,7 @@ from geomtp.training.stores import Say
 from geomtp.training.trainers import fit
 from geomtp.types import Batch
 
-MAY_DIFFER = {*run.MAY_DIFFER, "validation_data", "draw_every", "checkpoint_every"}
+MAY_DIFFER = {*run.MAY_DIFFER, "validation_data", "draw_every"}
 """Settings that a resumed run may change: they do not change its numbers."""
 
 BETAS = (0.9, 0.95)

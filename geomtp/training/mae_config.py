@@ -76,9 +76,9 @@ class PretrainMAE(RunSettings):
     def __post_init__(self) -> None:
         if not self.data:
             raise ValueError("--data is needed: folders, label stores or lists of images")
-        for name in ("batch_size", "in_channels", "log_every", "devices", "nodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        super().__post_init__()
+        self._check_least(1, "batch_size", "in_channels", "steps", "decoder_width", "decoder_heads")
+        self._check_least(0, "decoder_depth", "base_learning_rate", "pictures", "draw_every")
         if self.image_size < 32 or self.image_size % 16:
             raise ValueError(
                 f"image_size must be a multiple of 16 px from 32 on, found {self.image_size}"
@@ -99,8 +99,6 @@ class PretrainMAE(RunSettings):
                 f"warmup_epochs must be less than epochs and not negative, "
                 f"found {self.warmup_epochs} of {self.epochs}"
             )
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"steps must be at least 1, found {self.steps}")
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std go together: give both or neither")
         for name in ("mean", "std"):
@@ -109,6 +107,8 @@ class PretrainMAE(RunSettings):
                 raise ValueError(
                     f"{name} needs a value per channel: {self.in_channels}, found {len(values)}"
                 )
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std divides: every value must be above 0, found {self.std}")
 
     @property
     def images_per_step(self) -> int:

@@ -31,7 +31,9 @@ def prepare_images(config: PretrainMAE, folder: RunFolder, say: Say) -> None:
             say(f"{len(index)} images {name.replace('_', ' ')}: {_named(sources)}")
     mean, std = config.mean, config.std
     if mean is None or std is None:
-        mean, std = measure_statistics(ImageIndex(place / _TRAINING), config.in_channels)
+        mean, std = measure_statistics(
+            ImageIndex(place / _TRAINING), config.in_channels, skip_bad=config.skip_bad
+        )
         say(f"measured: mean {_numbers(mean)}, standard deviation {_numbers(std)}")
     with replacing(place / _READY) as part:
         part.write_text(json.dumps({"mean": mean, "std": std}) + "\n", encoding="utf-8")

@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from geomtp.model import MultiTaskModel
-from geomtp.model.multi_task import check_loss_weights
 from geomtp.training.balance import UncertaintyBalance
 from geomtp.training.configs import Training
 from geomtp.training.optimiser import ClipsGradients, adamw, parameter_groups, scheduled
@@ -100,7 +99,7 @@ class MultiTaskTraining(ClipsGradients):
         """The sum of all losses of all tasks and sources."""
         log_variances = None if self.balance is None else self.balance.log_variances
         total, losses = self.model.total_loss(batches, self.config.loss_weights, log_variances)
-        check_loss_weights(self.config.loss_weights, losses)
+        self._check_weights(losses)
         if not torch.isfinite(total):
             self._stop(batches, losses)
         rate = self.lr_schedulers().get_last_lr()[-1]  # type: ignore[union-attr]
@@ -115,6 +114,20 @@ class MultiTaskTraining(ClipsGradients):
         }
         self.log_dict(by_task, prog_bar=True, logger=False, batch_size=1)
         return total
+
+    def _check_weights(self, losses: Mapping[str, Tensor]) -> None:
+        """Raise ValueError for a weight of a loss that a trained task does not have.
+
+        Any source is passed: a step need not hold all of them.
+        """
+        known = sorted({loss.rpartition("/")[0] for loss in losses})
+        tasks = {name.partition("/")[0] for name in known}
+        for name in self.config.loss_weights:
+            task, *loss = name.split("/")[:2]
+            if loss and task in tasks and f"{task}/{loss[0]}" not in known:
+                raise ValueError(
+                    f"loss_weights: no loss is called {name!r}; known: {', '.join(known)}"
+                )
 
     def _stop(self, batches: Mapping[str, Batch], losses: Mapping[str, Tensor]) -> None:
         bad = [name for name, value in losses.items() if not torch.isfinite(value)]

@@ -15,6 +15,7 @@ from geomtp.model import ModelConfig, build_model
 from geomtp.training.balance import UncertaintyBalance
 from geomtp.training.configs import PretrainMTP
 from geomtp.training.conflicts import ConflictLog
+from geomtp.training.finetune_data import is_labelled
 from geomtp.training.module import MultiTaskTraining
 from geomtp.training.run import (
     MAY_DIFFER,
@@ -53,6 +54,8 @@ def pretrain_mtp(config: PretrainMTP, say: Say = print) -> RunResult:
         if not config.resume:
             load_start_weights(model, config, say)
         data = _data(config, stores)
+    if not data.held_out and is_first_process():
+        say(f"no source has images in its {config.validation_split!r} split: nothing is validated")
     balance = UncertaintyBalance.of(model) if config.balance == "uncertainty" else None
     also = [_conflict_log(config, data, folder)] if config.conflicts_every else []
     return train(MultiTaskTraining(model, config, folder.path, balance), folder, data, say, also)
@@ -66,6 +69,7 @@ def _conflict_log(config: PretrainMTP, data: RunData, folder: RunFolder) -> Conf
 
 def _data(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> RunData:
     training = datasets(config, stores, "train", training=True)
+    _check_tasks(config, training)
     sizes = {name: len(dataset) for name, dataset in training.items()}
     weights = {name: source.weight for name, source in config.sources.items()}
     mixing = config.mixing
@@ -77,6 +81,18 @@ def _data(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> RunData:
         ),
         reference_label_padding=config.reference_label_padding,
     )
+
+
+def _check_tasks(config: PretrainMTP, training: Mapping[str, StoreDataset]) -> None:
+    """Raise ValueError for a task that no image of any source is labelled for."""
+    for task in config.tasks:
+        sources = [name for name in training if task in config.tasks_of(name)]
+        rows = (row for name in sources for row in training[name].store)
+        if sources and not any(is_labelled(row, task) for row in rows):
+            raise ValueError(
+                f"no training image of {', '.join(sources)} is labelled for {task!r}: leave it out "
+                f"of tasks"
+            )
 
 
 def _model_config(config: PretrainMTP, stores: Mapping[str, LabelStore]) -> ModelConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,12 +77,12 @@ class Reconstructions(Callback):
             with torch.no_grad():
                 if self.held_out is not None:
                     loss = held_out_loss(model, self.held_out, self.mask_ratio)
-                    for logger in trainer.loggers:
+                    for logger in trainer.loggers if math.isfinite(loss) else ():
                         logger.log_metrics({"val/loss": loss}, trainer.global_step)
-                if self.pictures:
-                    sheet = reconstruction_sheet(
-                        model, self.shown, self.pictures, self.mask_ratio, self.config
-                    )
+                sheet = reconstruction_sheet(
+                    model, self.shown, self.pictures, self.mask_ratio, self.config
+                )
+                if sheet is not None:
                     name = f"reconstruction_{trainer.global_step:07d}.png"
                     save_picture(sheet, self.folder.pictures / name)
             model.train()
@@ -99,14 +101,15 @@ def fixed_masking(model: MaskedAutoencoder, images: Sequence[int], mask_ratio: f
 
 
 def held_out_loss(model: MaskedAutoencoder, dataset: UnlabelledDataset, mask_ratio: float) -> float:
-    """The mean loss over the middles of up to 256 images, under fixed masks."""
+    """The mean loss over the middles of up to 256 images, under fixed masks; NaN of none."""
     numbers = dataset.index.spread(_MOST_HELD_OUT)
-    total = 0.0
+    total, count = 0.0, 0
     for start in range(0, len(numbers), _IMAGES_AT_ONCE):
-        some = numbers[start : start + _IMAGES_AT_ONCE]
-        images = _middles(model, dataset, some)
-        total += model.loss(images, fixed_masking(model, some, mask_ratio)).item() * len(some)
-    return total / len(numbers)
+        some, images = _middles(model, dataset, numbers[start : start + _IMAGES_AT_ONCE])
+        if images is not None:
+            total += model.loss(images, fixed_masking(model, some, mask_ratio)).item() * len(some)
+            count += len(some)
+    return total / count if count else math.nan
 
 
 def reconstruction_sheet(
@@ -115,14 +118,17 @@ def reconstruction_sheet(
     count: int,
     mask_ratio: float,
     config: MaeConfig,
-) -> Image.Image:
+) -> Image.Image | None:
     """``count`` images, a row each: as it is, what the encoder sees, what the decoder paints.
+
+    None where there is no image to draw.
 
     Painted patches stand among the visible ones as they are. Where the loss compares normalised
     pixels, hidden patches are painted with their true mean and deviation.
     """
-    numbers = dataset.index.spread(count)
-    images = _middles(model, dataset, numbers)
+    numbers, images = _middles(model, dataset, dataset.index.spread(count))
+    if images is None:
+        return None
     masking = fixed_masking(model, numbers, mask_ratio)
     painted = model.reconstruct(images, masking)
     seen = unpatchify(patchify(images) * (1 - masking.hidden[..., None]), model.grid_hw)
@@ -138,6 +144,19 @@ def reconstruction_sheet(
 
 def _middles(
     model: MaskedAutoencoder, dataset: UnlabelledDataset, numbers: Sequence[int]
-) -> Tensor:
-    images = torch.stack([dataset.middle(number) for number in numbers])
-    return images.to(next(model.parameters()).device)
+) -> tuple[list[int], Tensor | None]:
+    """The images of these numbers, (B, C, H, W), and which they are.
+
+    Without those that cannot be read, where the data set leaves such out; None of none.
+    """
+    found: dict[int, Tensor] = {}
+    for number in numbers:
+        try:
+            found[number] = dataset.middle(number)
+        except (OSError, ValueError) as error:
+            if not dataset.skip_bad:
+                raise
+            warnings.warn(f"an image is left out: {error}", stacklevel=2)
+    if not found:
+        return [], None
+    return list(found), torch.stack(list(found.values())).to(next(model.parameters()).device)

@@ -26,7 +26,10 @@ from geomtp.training.trainers import fit
 from geomtp.training.validation import HEADLINES, Scores, Validation, ValidationSet
 from geomtp.training.view_sizes import small_views
 
-MAY_DIFFER = {"data", "out", "workers", "resume", "log_every", "accelerator", "pictures"}
+MAY_DIFFER = {
+    *("data", "out", "workers", "resume", "log_every", "accelerator", "pictures"),
+    "checkpoint_every",
+}
 """Settings that a resumed run may change: they do not change its numbers."""
 
 

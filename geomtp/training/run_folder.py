@@ -120,10 +120,9 @@ class RunFolder:
                     f"resume with --config {self.config}, or start anew in another --out"
                 )
         elif self.config.exists():
-            raise ValueError(
-                f"{self.path} holds a run already: go on with it by --resume, "
-                f"or choose another --out"
-            )
+            begun = self.last.is_file()
+            hint = "go on with it by --resume" if begun else "it has no checkpoint, remove it"
+            raise ValueError(f"{self.path} holds a run already: {hint}, or choose another --out")
         self.path.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True)
         with replacing(self.config) as part:

@@ -146,6 +146,8 @@ def test_cut_files_are_named(tmp_path, share):
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no weights at .*none.safetensors"):
         read_weights(tmp_path / "none.safetensors")
+    with pytest.raises(FileNotFoundError, match="a folder: name a file in it"):
+        read_weights(tmp_path)
     with pytest.raises(ValueError, match=r"ending in .safetensors, got model.pth"):
         save_weights(WEIGHTS, tmp_path / "model.pth", INFO)
     with pytest.raises(ValueError, match=r"does not fit into JSON: .*Tensor"):

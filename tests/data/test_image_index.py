@@ -43,7 +43,8 @@ def test_images_of_nested_folders_are_found_in_order(tmp_path):
 def test_several_folders_lists_and_stores(tmp_path):
     touch(tmp_path, "one/1.png", "two/2.tif", "two/x/3.jpg", "listed/4.odd", "far/5.png")
     (tmp_path / "list.txt").write_text(
-        f"# a comment\nlisted/4.odd\n\n{tmp_path / 'far/5.png'}\nlisted/4.odd\n"
+        f"# a comment\nlisted/4.odd\n\n{tmp_path / 'far/5.png'}\nlisted/4.odd\n",
+        encoding="utf-8-sig",  # as editors of Windows write it
     )
     info = StoreInfo("made", ClassMap(("ship",)), tmp_path / "two", (0.0,) * 3, (1.0,) * 3)
     rows = [ImageLabels("x/3.jpg", (4, 4)), ImageLabels("2.tif", (4, 4), split="val")]

@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import nn
 
-from geomtp.checkpoints import import_official, save_weights
+from geomtp.checkpoints import import_official, read_foreign, read_weights, save_weights
 from geomtp.encoders.encoder import Encoder
 from geomtp.encoders.presets import create_encoder
 from geomtp.encoders.timm_encoder import TimmEncoder, normalised
@@ -267,9 +267,18 @@ def test_a_few_common_names_are_not_enough(tmp_path):
             load_encoder_weights(encoder, tmp_path / name)
 
 
-def test_files_that_are_not_there():
+def test_files_that_are_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weights at nowhere"):
         create_encoder("vit_t_rvsa", image_size=64, weights="nowhere.pth")
+    for read in (read_weights, read_foreign):
+        with pytest.raises(FileNotFoundError, match="a folder: name a file in it"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("size", [{"image_size": 0}, {"image_size": 64, "in_channels": 0}])
+def test_sizes_of_nothing_are_refused(size):
+    with pytest.raises(ValueError, match="image size and channels of an encoder must be at least"):
+        create_encoder("vit_t_rvsa", **size)
 
 
 def test_encoders_without_official_names_say_so(tmp_path):

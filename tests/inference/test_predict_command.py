@@ -77,6 +77,9 @@ def test_semantic_instance_and_rotated_at_once(tmp_path, capsys):
     assert Image.open(out / "scene_preview.png").size == (130, 90)
     status, said, _ = run(capsys, *words)
     assert (status, said) == (0, f"{out / 'scene_summary.json'} is there already: nothing to do\n")
+    (out / "scene_rotated.gpkg").unlink()
+    assert run(capsys, *words)[0] == 0
+    assert (out / "scene_rotated.gpkg").is_file()
 
 
 def test_pictures_of_a_folder_in_pixels(tmp_path, capsys):
@@ -118,6 +121,11 @@ def test_two_dates_with_settings_of_the_run_beside_the_model(tmp_path, capsys):
     [
         (["scene.tif", "--window", "16"], "a window has at least 32 pixels"),
         (["scene.tif", "--overlap", "0.7"], "overlap is a share of a window from 0 to 0.5"),
+        (["scene.tif", "--simplify", "2"], "ask for them by --polygons"),
+        (["scene.tif", "--polygons", "--simplify", "-2"], "in metres from 0 on"),
+        (["scene.tif", "--score", "30"], "--score is a number from 0 to 1, found 30"),
+        (["scene.tif", "--rotated-nms-iou", "-1"], "--rotated-nms-iou is a number from 0 to 1"),
+        (["scene.tif", "--out", "cut.png"], "--out names a folder for the results"),
         (["lost.tif"], "lost.tif does not exist"),
         (["cut.png"], "cut.png cannot be read as an image (is it damaged or cut off?)"),
         (["four.tif"], "four.tif has 4 bands"),

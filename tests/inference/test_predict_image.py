@@ -1,5 +1,7 @@
 """``geomtp.predict`` gives what the command writes, from paths and from arrays."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,37 @@ def test_paths_and_arrays_give_what_the_command_writes(monkeypatch, tmp_path):
     assert geomtp.predict(Blur(), scene).place.crs == "EPSG:32632"
 
 
+def test_bands_of_arrays_are_chosen_too():
+    pixels = np.dstack([np.full((40, 40), value, np.uint8) for value in (20, 120, 250)])
+    for bands, value in (((1,), 0), ((2,), 1), (("3",), 2)):
+        assert (geomtp.predict(Blur(), pixels, bands=bands).semantic == value).all()
+    with pytest.raises(ValueError, match="the array has no band '4'"):
+        geomtp.predict(Blur(), pixels, bands=(4,))
+
+
+def test_what_is_masked_in_an_array_has_no_data():
+    pixels = np.ma.masked_equal(noise(50, 60).astype(np.int16) // 2 * 2, 40)
+    pixels[:, :20] = np.ma.masked
+    found = geomtp.predict(Blur(), pixels)
+    np.testing.assert_array_equal(found.semantic == 255, np.ma.getmaskarray(pixels))
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"image": torch.zeros(40, 40)}, r"a path or a numpy array \(H, W, C\), got Tensor"),
+        ({"image": np.full((40, 40), "a")}, "whole or real numbers, got an array of <U1"),
+        ({"image": "a.tif", "place": Georeference(UTM["crs"], tuple(UTM["transform"])[:6])},
+         "place is for arrays"),
+        ({"window": 8}, "a window has at least 32 pixels, found 8"),
+        ({"model": "runs/a.safetensors"}, r"geomtp\.load\('runs/a\.safetensors'\) gives it"),
+    ],
+)  # fmt: skip
+def test_what_would_be_ignored_or_break_is_refused(given, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        geomtp.predict(**{"model": Blur(), "image": np.zeros((40, 40)), **given})
+
+
 def test_objects_come_as_a_frame_on_the_ground():
     pixels = np.zeros((100, 100), dtype=np.float32)
     pixels[20:28, 30:50] = 200
@@ -32,6 +65,32 @@ def test_objects_come_as_a_frame_on_the_ground():
     assert frame.geometry[0].bounds == pytest.approx((500_015, 4_999_986, 500_025, 4_999_990))
     assert frame["length_m"][0] == pytest.approx(10, rel=1e-3)
     assert frame.crs.to_epsg() == 32632
+
+
+class Doubles(StubModel):
+    """Says the same two boxes, which overlap by half, of every image."""
+
+    def __init__(self):
+        super().__init__(("rotated", "horizontal"))
+
+    def say(self, images, images_after):
+        upright = torch.tensor([[10.0, 10, 30, 20], [10, 10, 30, 30]])
+        turned = torch.tensor([[20.0, 15, 20, 10, 0], [20, 20, 20, 20, 0]])
+        scores, labels = torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.int64)
+        found = Predictions(
+            boxes=upright, box_scores=scores, box_labels=labels,
+            rboxes=turned, rbox_scores=scores, rbox_labels=labels,
+        )  # fmt: skip
+        return [found for _ in images]
+
+
+@pytest.mark.parametrize(
+    ("given", "rotated", "horizontal"),
+    [({"box_nms_iou": 0.4}, 1, 1), ({"rotated_nms_iou": 0.6, "box_nms_iou": 0.6}, 2, 2)],
+)
+def test_from_which_overlap_boxes_are_one_may_be_said(given, rotated, horizontal):
+    objects = geomtp.predict(Doubles(), np.zeros((40, 40), np.uint8), **given).objects
+    assert (len(objects["rotated"]), len(objects["horizontal"])) == (rotated, horizontal)
 
 
 def test_two_dates():
@@ -73,9 +132,19 @@ def test_values_of_more_than_eight_bits_are_doubted_and_stretched():
     found = geomtp.predict(Blur(), deep, window=64, stretch=True)
     expected = geomtp.predict(Blur(), pixels, window=64)
     assert (found.semantic == expected.semantic).mean() > 0.9
+    with pytest.warns(UserWarning, match=r"\(mean 0\.\d+\) are far from .*; --stretch brings"):
+        geomtp.predict(Blur(), pixels.astype(np.float32) / 255, window=64)
     for same in (pixels.astype(np.uint16), pixels.astype(np.float32), pixels.astype(np.int64)):
         again = geomtp.predict(Blur(), same, window=64)
         np.testing.assert_array_equal(again.semantic, expected.semantic)
+
+
+def test_bytes_are_doubted_where_the_model_knows_fractions():
+    model = Blur()
+    source = dataclasses.replace(model.config.sources["made"], mean=(0.5,), std=(0.25,))
+    model.config = dataclasses.replace(model.config, sources={"made": source})
+    with pytest.warns(UserWarning, match=r"\(mean 0\.5\): .* bring them to the same units"):
+        geomtp.predict(model, noise(70, 70))
 
 
 def test_numbers_that_are_none_are_no_data():

@@ -58,3 +58,21 @@ def test_of_a_stac_item_the_image_is_taken(tmp_path):
     (tmp_path / "other.json").write_text('{"a": 1}')
     with pytest.raises(ValueError, match="is no STAC item"):
         scene_inputs([str(tmp_path / "other.json")], 1)
+
+
+def test_names_of_results_differ(tmp_path):
+    touched(tmp_path, "x/a.tif", "y/A.tif", "a-1.tif", "z/a.tif")
+    named = [str(tmp_path / path) for path in ("x/a.tif", "y/A.tif", "a-1.tif", "z/a.tif")]
+    assert [one.name for one in scene_inputs(named, 1)] == ["a-2", "A-3", "a-1", "a-4"]
+
+
+def test_results_of_a_folder_are_no_images(tmp_path):
+    done = ("a_summary.json", "a_semantic.tif", "a_preview.png")
+    stopped = (".b.work/plan.json", "b_change.tif")
+    touched(tmp_path, "a.tif", *done, "b.png", *stopped, "my_preview.png", "c_semantic.tif")
+    images = ["a.tif", "b.png", "c_semantic.tif", "my_preview.png"]
+    for named in ([tmp_path], [tmp_path / "*.tif", tmp_path / "*.png"]):
+        found = scene_inputs(list(map(str, named)), 1)
+        assert sorted(one.paths[0] for one in found) == [str(tmp_path / name) for name in images]
+    (one,) = scene_inputs([str(tmp_path / "a_semantic.tif")], 1)  # where it is asked for
+    assert one.name == "a_semantic"

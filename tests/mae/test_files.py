@@ -169,6 +169,13 @@ def test_what_is_no_whole_masked_autoencoder_is_refused(small, tmp_path, change,
         weight_files.import_weights(tmp_path / "in.pth", tmp_path / "out.safetensors")
 
 
+@pytest.mark.parametrize("what", [{"mae": True}, {"like": "model.safetensors"}])
+@pytest.mark.parametrize("size", [{"image_size": 224}, {"in_channels": 4}])
+def test_sizes_that_follow_from_the_weights_are_not_to_be_given(tmp_path, what, size):
+    with pytest.raises(ValueError, match="image size and channels are those of the weights"):
+        weight_files.import_weights("in.pth", tmp_path / "out.safetensors", **what, **size)
+
+
 def test_the_json_beside_says_how_images_were_normalised(small, tmp_path):
     save_mae_encoder(small, SMALL, tmp_path / "encoder.safetensors")
     _, info = read_weights(tmp_path / "encoder.safetensors")

@@ -10,6 +10,7 @@ from pyproj import Geod
 from geomtp.rasters import LONGITUDE_LATITUDE, Georeference
 from geomtp.rasters.ground_sizes import (
     metres_per_pixel,
+    pixel_area_m2,
     polygon_areas,
     polygon_sizes,
     quad_sizes,
@@ -111,6 +112,22 @@ def test_pixels_without_a_place():
     assert around.area[0] == pytest.approx(1500)
     assert math.isnan(around.length[1])
     assert polygon_areas(np.array([shape]), None)[0] == pytest.approx(1500)
+
+
+def test_corners_off_the_earth_have_no_size():
+    # As a geostationary satellite sees it: the Earth fills the middle of the picture alone.
+    crs = "+proj=geos +h=35785831 +lon_0=0 +ellps=WGS84 +units=m"
+    place = Georeference(crs, (10_000, 0, -6e6, 0, -10_000, 6e6))
+    quads = np.array([[[x, y], [x + 10, y], [x + 10, y + 10], [x, y + 10]]
+                      for x, y in ((0, 0), (595, 595), (600, 50))])  # fmt: skip
+    shapes = shapely.polygons(quads)
+    for areas in (polygon_areas(shapes, place), polygon_sizes(shapes, place).area):
+        assert np.isnan(areas).tolist() == [True, False, True]
+        assert areas[1] == pytest.approx(100_000**2, rel=1e-3)  # below the satellite
+    assert np.isnan(polygon_areas(shapes[:1], place)).all()
+    assert np.isnan(quad_sizes(quads, place).length).tolist() == [True, False, True]
+    assert pixel_area_m2(place, (600, 600)) == pytest.approx(10_000**2, rel=1e-3)
+    assert pixel_area_m2(place, (5, 5)) == 0
 
 
 def test_no_shapes():

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import rasterio
+import rasterio.control
 from affine import Affine
 from PIL import Image
 from rasterio.enums import ColorInterp
 
-from geomtp.rasters import open_scene, scene_of_array
+from geomtp.rasters import open_scene, read_window, scene_of_array
 from geomtp.rasters.reading import quiet
 from tests.inference.scenes import UTM, noise, write_scene
 
@@ -34,6 +35,29 @@ def test_a_file_is_in_rows_unless_it_is_tiled(tmp_path, layout, in_rows):
         file.write(np.ones((1, 32, 64), dtype=np.uint8))
     with open_scene(path, channels=1) as scene:
         assert scene.in_rows is in_rows
+
+
+def test_a_scene_that_is_placed_by_half_says_so(tmp_path):
+    points = [
+        rasterio.control.GroundControlPoint(row, col, 5.0 + col, 50.0 - row)
+        for row, col in ((0, 0), (0, 8), (8, 0))
+    ]
+    layout = {"driver": "GTiff", "width": 8, "height": 8, "count": 1, "dtype": "uint8"}
+    by_points, without, whole = (tmp_path / f"{name}.tif" for name in "abc")
+    with rasterio.open(by_points, "w", gcps=points, crs="EPSG:4326", **layout) as file:
+        file.write(np.ones((1, 8, 8), np.uint8))
+    with rasterio.open(without, "w", transform=Affine(2, 0, 5, 0, -2, 9), **layout) as file:
+        file.write(np.ones((1, 8, 8), np.uint8))
+    write_scene(whole, np.ones((1, 8, 8), np.uint8), **UTM)
+    for path, said in ((by_points, "control points only"), (without, "no coordinate system")):
+        with open_scene(path, channels=1) as scene:
+            assert scene.place is None
+            assert f"{path} " in scene.half_placed
+            assert said in scene.half_placed
+    with open_scene(whole, channels=1) as scene:
+        assert scene.half_placed is None
+    with scene_of_array(RAMP, channels=1, place=None) as scene:
+        assert scene.half_placed is None
 
 
 def test_coarser_is_the_mean_and_finer_lies_between():
@@ -109,8 +133,11 @@ def test_bands_are_chosen_by_number_name_and_colour(tmp_path):
         ValueError, match=r"4 bands \(1 blue, .*, 4 NIR\), the model needs 2.*--bands"
     ):
         first(channels=2)
-    with pytest.raises(ValueError, match="has no band 'swir'; it has 1 blue"):
-        first(channels=1, bands=["swir"])
+    for name in ("swir", "0", "²"):
+        with pytest.raises(ValueError, match=f"has no band '{name}'; it has 1 blue"):
+            first(channels=1, bands=[name])
+    with pytest.raises(ValueError, match=r"needs 5: give an image with all the bands"):
+        first(channels=5)
     with pytest.raises(ValueError, match="the model needs 3 bands, 2 were chosen: 1, 2"):
         first(channels=3, bands=["1", "2"])
 
@@ -128,9 +155,35 @@ def test_grey_pictures_and_palettes_serve_for_three_bands(tmp_path):
         np.testing.assert_array_equal(
             scene.read((0, 0), (20, 20)).values, expected.transpose(2, 0, 1)
         )
+    with open_scene(tmp_path / "palette.png", channels=1) as scene:  # its numbers, not colours
+        np.testing.assert_array_equal(scene.read((0, 0), (20, 20)).values, [grey // 128])
+    black_or_white = Image.fromarray(grey >= 128)  # a PNG of one bit
+    black_or_white.save(tmp_path / "bit.png")
+    with open_scene(tmp_path / "bit.png", channels=1) as scene:
+        values = scene.read((0, 0), (20, 20)).values.transpose(1, 2, 0)
+    np.testing.assert_array_equal(values, read_window(tmp_path / "bit.png"))  # as in training
+    assert set(np.unique(values)) == {0, 255}
     one = write_scene(tmp_path / "one.tif", grey)
     with pytest.raises(ValueError, match=r"has 1 bands .* --bands 1,1,1"):
         open_scene(one, channels=3)
+
+
+def test_a_fourth_band_that_is_called_alpha_is_a_band_where_it_is_chosen(tmp_path):
+    pixels = np.stack([noise(20, 30, seed) for seed in range(4)]) // 2 + 1
+    pixels[3, :, :10] = 0
+    path = tmp_path / "infrared.tif"
+    size = {"height": 20, "width": 30, "count": 4, "dtype": "uint8"}
+    with quiet(), rasterio.open(path, "w", driver="GTiff", **size, **UTM) as file:
+        file.write(pixels)  # GDAL calls the fourth of four bands of 8 bits alpha
+    with pytest.raises(ValueError, match=r"has 3 bands .*4 alpha.* --bands 1,2,3,4$"):
+        open_scene(path, channels=4)
+    with open_scene(path, channels=4, bands=["1", "2", "3", "4"]) as scene:
+        part = scene.read((0, 0), (20, 30))
+        np.testing.assert_array_equal(part.values, pixels)
+        assert part.known.all()
+        assert scene.valid_pixels((0, 0), (20, 30)).all()
+    with open_scene(path, channels=3) as scene:
+        np.testing.assert_array_equal(scene.read((0, 0), (20, 30)).valid, pixels[3] > 0)
 
 
 def test_virtual_rasters_archives_and_what_is_none(tmp_path):
@@ -177,8 +230,31 @@ def test_a_second_date_is_laid_on_the_first(tmp_path):
             open_scene(third, channels=1).on_grid_of(one)
         with pytest.raises(ValueError, match=r"nowhere\.tif does not say where on Earth it lies"):
             open_scene(nowhere, channels=1).on_grid_of(one)
+        plan = 'LOCAL_CS["plan",UNIT["metre",1]]'
+        local = write_scene(tmp_path / "local.tif", pixels, crs=plan, transform=shift)
+        with pytest.raises(ValueError, match=r"local\.tif cannot be laid over .*first\.tif"):
+            open_scene(local, channels=1).on_grid_of(one)
         unplaced = open_scene(same, channels=1)
         assert unplaced.on_grid_of(one) is unplaced  # of one size: taken as of one grid
+
+
+def test_a_palette_laid_on_another_grid_keeps_its_colours(tmp_path):
+    pixels = np.kron(np.arange(6) % 2 * 5, np.ones((40, 10))).astype(np.uint8)  # numbers 0 and 5
+    colours = {0: (0, 0, 0, 255), 2: (255, 0, 0, 255), 3: (0, 0, 255, 255), 5: (9, 9, 9, 255)}
+    half = UTM["transform"] @ Affine.translation(0.5, 0)
+    paths = [
+        write_scene(tmp_path / f"{name}.tif", pixels, crs=UTM["crs"], transform=transform)
+        for name, transform in (("first", UTM["transform"]), ("second", half))
+    ]
+    for path in paths:
+        with rasterio.open(path, "r+") as file:
+            file.write_colormap(1, colours)
+    with (
+        open_scene(paths[0], channels=3) as one,
+        open_scene(paths[1], channels=3).on_grid_of(one) as laid,
+    ):
+        part = laid.read((0, 0), (40, 60))
+    assert set(np.unique(part.values[:, part.valid])) == {0, 9}
 
 
 def test_metadata_that_names_other_files_is_refused_where_images_are_of_strangers(tmp_path):

@@ -120,6 +120,14 @@ def test_flags_override_the_recipe():
     assert config.image_size == 256  # from the recipe
 
 
+def test_numbers_of_flags_may_be_separated_by_commas():
+    words = ["--mean", "1,2.5,3", "--std=4,5,6", "--resize-range", "0.5,1"]
+    config = filled("--config", "demo", *words)
+    assert (config.mean, config.std) == ((1.0, 2.5, 3.0), (4.0, 5.0, 6.0))
+    assert config.resize_range == (0.5, 1.0)
+    assert filled("--config", "demo", "--mean", "null", "--std", "[4,5,6]").mean is None
+
+
 def test_sources_of_flags_replace_those_of_the_recipe():
     config = filled("--config", "demo", "--sources", "mine,embedded_town")
     assert config.sources == {"mine": SourceRun(), "embedded_town": SourceRun()}
@@ -142,7 +150,10 @@ def test_sources_have_tasks_and_weights(tmp_path):
             "unknown field 'learning_rat'; did you mean 'learning_rate'",
         ),
         ("sources: {a: }\nsteps: many", "steps.*int.*many"),
-        ("sources: {a: {wieght: 2}}", "wieght"),
+        (
+            "sources: {a: {wieght: 2}}",
+            "sources: unknown field 'wieght'; did you mean 'weight'",
+        ),
         ("sources: {}", "sources: at least one is needed"),
         ("sources: {a: }\nsteps: 0", "steps must be at least 1, found 0"),
         ("sources: {a: }\nmixing: some", "mixing.*some"),

@@ -4,6 +4,7 @@ import json
 
 import pyogrio
 import pytest
+from affine import Affine
 from rasterio.io import MemoryFile
 
 from tests.serving.servers import ended, geotiff, png, server, upload, write_checkpoint
@@ -70,6 +71,16 @@ def test_an_image_without_a_place_has_layers_in_pixels(client):
     assert max(x for x, _ in corners) > 10
     tile = client.get(f"/tiles/jobs/{job}/semantic/0/0/0.png?values=1,2")
     assert (tile.status_code, tile.headers["content-type"]) == (200, "image/png")
+
+
+def test_a_plan_without_a_place_on_earth_has_no_geojson(client):
+    plan = {"crs": 'LOCAL_CS["plan",UNIT["metre",1]]', "transform": Affine(1, 0, 0, 0, -1, 500)}
+    job, results = finished(client, geotiff(**plan), "plan.tif")
+    kinds = {file["name"].partition("_")[2] for file in results["files"]}
+    assert "rotated.gpkg" in kinds
+    assert "rotated.geojson" not in kinds
+    shown = client.get(f"/api/jobs/{job}/objects/rotated").json()
+    assert all(-64 < y < 160 for f in shown["features"] for _, y in f["geometry"]["coordinates"][0])
 
 
 def test_results_are_not_reached_by_other_names(client):

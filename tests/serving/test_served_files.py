@@ -71,6 +71,10 @@ def test_what_is_no_model_is_told(tmp_path):
         ({"max_upload_mb": 0}, "--max_upload_mb must be above 0"),
         ({"job_minutes": float("nan")}, "--job_minutes must be above 0"),
         ({"port": 70_000}, "a port is a number"),
+        (
+            {"checkpoints": (Path("a"), Path("b.onnx")), "precision": "bf16"},
+            "b.onnx is a graph, which computes as it was exported",
+        ),
     ],
 )
 def test_settings_are_checked(settings, sentence):

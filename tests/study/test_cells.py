@@ -7,7 +7,9 @@ import pytest
 
 from geomtp.study import cells
 from geomtp.study.cells import Cell, Result, cell_of
+from geomtp.training import mae, run
 from geomtp.training.configs import FineTune, PretrainMTP, SourceRun
+from geomtp.training.mae_config import PretrainMAE
 
 CONFIG = FineTune(task="scene")
 DATA = {"data": "f" * 64}
@@ -38,6 +40,14 @@ def test_what_decides_the_result_is_part_of_the_key(changes):
 )  # fmt: skip
 def test_where_things_lie_is_not(changes):
     assert key(dataclasses.replace(CONFIG, **changes)) == key()
+
+
+@pytest.mark.parametrize("kind", [PretrainMAE, PretrainMTP, FineTune])
+def test_a_stopped_run_goes_on_after_every_change_that_keeps_its_key(kind):
+    """It would otherwise be refused, and its cell counted as failed."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    may_differ = mae.MAY_DIFFER if kind is PretrainMAE else run.MAY_DIFFER
+    assert names & cells.NO_RESULT_CHANGES <= {*may_differ, "weights"}
 
 
 def test_the_content_of_data_and_weights_and_the_version_are(monkeypatch):

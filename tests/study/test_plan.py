@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from geomtp.data.folders import FolderStore
 from geomtp.recipes.filling import fill
 from geomtp.study.plan import StageRun, plan_study
 from geomtp.study.settings import Ladder, Stage, StudyStages, Transfer
@@ -118,6 +119,29 @@ def test_the_data_that_is_needed():
     }
 
 
+def test_what_is_said_of_folders_and_images_reaches_the_data():
+    """Of folders: how to read them; of masked autoencoding: held-out images below --data, too."""
+    mae = Stage("mae", {**MAE.settings, "validation_data": ["other", "embedded_harbour"]})
+    settings = {"val_share": 0.5, "classes": ["a", "b"], "in_channels": 4, "strict": True}
+    study = small_study(
+        Path("data"),
+        Path("out"),
+        ladders={"vit": Ladder("vit_t_rvsa", {"mae": ("mae",)})},
+        stages={"mae": mae},
+        transfers={
+            "own": Transfer("semantic", settings=settings),
+            "boxes": Transfer("horizontal"),
+        },
+    )
+    plan = plan_study(study, StudyData(Path("data"), Path("stores")))
+    assert plan.stages[0].held_out == ("other", "embedded_harbour")
+    reading = FolderStore("semantic", ("a", "b"), 0.5, 4, strict=True)
+    assert plan.transfers[0].data == DataSet("own", None, "semantic", reading)
+    assert plan.transfers[1].data == DataSet("boxes", None, "horizontal")
+    assert [run.figure for run in plan.transfers[:2]] == ["semantic/miou", "box/ap50"]
+    assert {DataSet("embedded_town"), DataSet("embedded_harbour")} < set(plan.data)
+
+
 def test_weights_from_elsewhere_are_no_run(tmp_path):
     (tmp_path / "w.safetensors").touch()
     stages = {"given": Stage("weights", file="w.safetensors"), "mtp": STAGES["mtp"]}
@@ -155,6 +179,11 @@ MTP_ONLY = {"cnn": Ladder("resnet10t", {"mtp": ("mtp",)})}
          "unknown stage 'mpt'; did you mean 'mtp'?"),
         ({"ladders": {"c/n": Ladder("resnet10t", {"a": ()})}}, "digits and _, found 'c/n'"),
         ({"ladders": MTP_ONLY, "stages": {"mtp": Stage("mtp", like="mtp")}}, "in a circle"),
+        ({"stages": {"mtp": Stage("weights", {"steps": 3})}}, "say their file alone"),
+        ({"stages": {"mtp": Stage("mtp", like="mae"), "mae": MAE}}, "cannot be like 'mae', which"),
+        ({"ladders": {"cnn": Ladder("resnet10t", {"a": ("mtp", "given")})},
+          "stages": {**STAGES, "given": Stage("weights")}}, "(given) take the place of all stages"),
+        ({"seeds": (-1,)}, "seed must be at least 0, found -1"),
         ({"transfers": {}}, "at least one ladder with a rung, and one transfer"),
     ],
 )  # fmt: skip

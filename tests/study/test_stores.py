@@ -5,11 +5,14 @@ import threading
 
 import pytest
 
+from geomtp.data.folders import FolderStore
 from geomtp.data.scenes import build_chips
 from geomtp.labels import LabelStore
 from geomtp.study import stores
 from geomtp.study.stores import DataSet, StudyData
 from tests.data.folders import layouts
+
+SCENES = FolderStore("scene")
 
 
 @pytest.fixture
@@ -25,9 +28,9 @@ def test_every_kind_of_data_becomes_a_store(brought, monkeypatch):
     )
     said = []
     for data, count in (
-        (DataSet.named("chips", None, "scene"), 6),
-        (DataSet.named("photos", None, "scene"), None),
-        (DataSet.named("embedded_chips", None, "scene"), 3),
+        (DataSet.named("chips", None, SCENES), 6),
+        (DataSet.named("photos", None, SCENES), None),
+        (DataSet.named("embedded_chips", None, SCENES), 3),
     ):
         brought.prepare(data, said.append)
         brought.prepare(data, said.append)
@@ -36,12 +39,26 @@ def test_every_kind_of_data_becomes_a_store(brought, monkeypatch):
     assert said == [
         "chips: reading labels", "photos: reading labels", "embedded_chips: drawing",
     ]  # fmt: skip
-    assert brought.place(DataSet.named("photos", None, "scene")).name == "photos-scene"
-    assert brought.place(DataSet.named("chips", None, "scene")).name == "chips"
+    assert brought.place(DataSet.named("photos", None, SCENES)).name == "photos-scene"
+    assert brought.place(DataSet.named("chips", None, SCENES)).name == "chips"
+
+
+def test_folders_are_read_as_fine_tuning_is_told_to(brought, tmp_path):
+    layouts.masked_images(tmp_path / "data" / "roofs")
+    usual = DataSet.named("roofs", None, FolderStore("semantic"))
+    told = DataSet.named("roofs", None, FolderStore("semantic", ("roof",), 0.5, 1))
+    for data in (usual, told):
+        brought.prepare(data, lambda text: None)
+    assert brought.place(usual) != brought.place(told)
+    assert usual == DataSet("roofs", None, "semantic")
+    counts = [len(brought.store(data).subset("val")) for data in (usual, told)]
+    assert counts[0] < counts[1]
+    assert brought.store(told).classes.names == ("roof",)
+    assert (len(brought.store(usual).mean), len(brought.store(told).mean)) == (3, 1)
 
 
 def test_data_that_changed_is_read_anew_and_moved_data_has_its_fingerprint(brought, tmp_path):
-    chips = DataSet.named("chips", None, "scene")
+    chips = DataSet.named("chips", None, SCENES)
     brought.prepare(chips, lambda text: None)
     before = brought.fingerprint(chips)
     shutil.copytree(tmp_path / "data", tmp_path / "moved")

@@ -181,7 +181,7 @@ def test_weights_of_losses_that_are_none_are_refused(data, tmp_path):
 
     for number, name in enumerate(("scene", "scene/class", "scene/class/scene", "semantic/pixel")):
         weigh(name, f"right{number}")
-    with pytest.raises(ValueError, match="'scene/clas' is no loss; they are scene/class/scene"):
+    with pytest.raises(ValueError, match="no loss is called 'scene/clas'; known: scene/class"):
         weigh("scene/clas", "wrong")
 
 

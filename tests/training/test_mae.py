@@ -1,5 +1,7 @@
 """Masked autoencoding runs: what they leave behind, how they stop and go on, what they refuse."""
 
+import json
+import math
 import os
 import re
 import shutil
@@ -17,6 +19,7 @@ from geomtp.cli import main
 from geomtp.encoders.presets import create_encoder
 from geomtp.encoders.weights import load_encoder_weights
 from geomtp.mae import MaskedAutoencoder, load_mae
+from geomtp.rasters import write_raster
 from geomtp.training.curves import read_metrics
 from geomtp.training.interruption import StopBetweenSteps
 from geomtp.training.mae import MaskedAutoencoding, pretrain_mae, story_of
@@ -132,6 +135,10 @@ def test_a_stopped_run_resumes_to_the_same_numbers(data, tmp_path, monkeypatch, 
         ({"crop_side_px": (9, 4)}, "crop_side_px must rise from at least 1"),
         ({"warmup_epochs": 2000}, "warmup_epochs must be less than epochs"),
         ({"steps": 0}, "steps must be at least 1"),
+        ({"pictures": -1}, "pictures must be at least 0, found -1"),
+        ({"seed": -1}, "seed must be at least 0, found -1"),
+        ({"workers": -1}, "workers must be at least 0, found -1"),
+        ({"mean": (1.0,) * 3, "std": (1.0, 0.0, 1.0)}, "every value must be above 0"),
         ({"data": ()}, "--data is needed"),
         ({"weights": "gone.pth"}, "no weights at gone.pth"),
     ],
@@ -166,6 +173,34 @@ def test_a_damaged_image_is_named_or_left_out(data, tmp_path):
             small_config(images, tmp_path / "lenient", skip_bad=True, **changes), silent
         )
     assert result.steps == 3
+
+
+def test_images_with_fewer_channels_are_left_out(data, tmp_path):
+    images = shutil.copytree(data, tmp_path / "images")
+    for name in ("x", "y", "z"):
+        write_raster(images / f"{name}.tif", np.full((40, 40, 4), 9, np.uint8))
+    config = small_config(images, tmp_path / "run", in_channels=4, skip_bad=True)
+    with pytest.warns(UserWarning, match="has 3 channels, in_channels asks for 4"):
+        result = pretrain_mae(config, silent)
+    assert result.steps == 4
+    measured = json.loads((config.out / "images" / "statistics.json").read_text())
+    assert (measured["mean"], measured["std"]) == ([9.0] * 4, [1.0] * 4)
+
+
+@pytest.mark.parametrize(("damaged", "rows"), [(["a/3.png"], 1), (["a/3.png", "c/5.png"], 0)])
+def test_damaged_images_are_neither_drawn_nor_measured(data, tmp_path, damaged, rows):
+    held_out = shutil.copytree(data, tmp_path / "held_out")
+    for path in [p for p in held_out.rglob("*.png") if p.parent.name == "b"]:
+        path.unlink()
+    for name in damaged:  # the two that are drawn, of four
+        (held_out / name).write_bytes(b"")
+    config = small_config(data, tmp_path, validation_data=(held_out,), steps=1, skip_bad=True)
+    with pytest.warns(UserWarning, match=r"an image is left out: .*a/3\.png"):
+        folder = pretrain_mae(config, silent).folder
+    assert math.isfinite(read_metrics(folder.metrics)["val/loss"][0][1])
+    sheets = [Image.open(path) for path in folder.pictures.glob("*.png")]
+    assert len(sheets) == rows
+    assert all(sheet.height < 2 * sheet.width / 3 for sheet in sheets)  # one row of three
 
 
 def test_the_learning_rate_and_the_steps_follow_from_the_batch(data, tmp_path):

@@ -10,7 +10,7 @@ import torch
 from geomtp.checkpoints import read_weights
 from geomtp.model import load
 from geomtp.training import module
-from geomtp.training.configs import SourceRun
+from geomtp.training.configs import PretrainMTP, SourceRun
 from geomtp.training.interruption import StopBetweenSteps
 from geomtp.training.module import NonFiniteLossError
 from geomtp.training.mtp import pretrain_mtp
@@ -169,6 +169,54 @@ def test_a_run_that_fails_before_its_first_step_can_be_begun_again(data, tmp_pat
         pretrain_mtp(wrong, silent)
     right = small_config(data, tmp_path / "run", steps=1, tasks=("semantic",), pictures=0)
     assert pretrain_mtp(right, silent).steps == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"devices": 0}, "devices must be at least 1, found 0"),
+        ({"workers": -1}, "workers must be at least 0, found -1"),
+        ({"in_channels": 0}, "in_channels must be at least 1, found 0"),
+        ({"semantic_channels": 0}, "semantic_channels must be at least 1, found 0"),
+        ({"validation_limit": 0}, "validation_limit must be at least 1, found 0"),
+        ({"validate_every": -1}, "validate_every must be at least 0, found -1"),
+        ({"conflicts_every": -1}, "conflicts_every must be at least 0, found -1"),
+        ({"learning_rate": -1.0}, "learning_rate must be at least 0, found -1.0"),
+        ({"drop_path": 1.5}, r"drop_path must lie in 0…1, found 1\.5"),
+        ({"ema_decay": 1.5}, r"ema_decay must lie in 0…1, found 1\.5"),
+        ({"std": (1.0, 1.0, 0.0)}, "std divides: every value must be above 0"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused_before_the_run(changes, message):
+    with pytest.raises(ValueError, match=message):
+        PretrainMTP(sources={"town": SourceRun()}, **changes)
+
+
+def test_tasks_that_would_train_nothing_are_refused(data, tmp_path):
+    config = small_config(data, tmp_path / "run", tasks=("semantic", "scene"))
+    with pytest.raises(ValueError, match="image of town is labelled for 'scene': leave it out of"):
+        pretrain_mtp(config, silent)
+    assert not config.out.joinpath("config.yaml").exists()
+    with pytest.raises(
+        ValueError, match=r"harbour trains none of the run's tasks \(instance\), on"
+    ):
+        small_config(data, tmp_path, tasks=("instance",))
+    with pytest.raises(ValueError, match="tasks: at least one is needed"):
+        small_config(data, tmp_path, tasks=())
+
+
+def test_weights_of_losses_that_there_are_not_are_refused(data, tmp_path):
+    weights = {"semantic/pixel/town": 2.0, "semantic": 0.5, "rotated": 3.0}
+    weights |= {"semantic/pixel/absent": 2.0}  # a step need not hold all sources
+    settings = {"steps": 1, "tasks": ("semantic",), "pictures": 0, "validation_split": "test"}
+    said = []
+    pretrain_mtp(small_config(data, tmp_path / "a", loss_weights=weights, **settings), said.append)
+    assert "no source has images in its 'test' split: nothing is validated" in said
+    wrong = small_config(data, tmp_path / "b", loss_weights={"semantic/pixels": 2.0}, **settings)
+    with pytest.raises(ValueError, match=r"no loss is called 'semantic/pixels'; known: semantic/"):
+        pretrain_mtp(wrong, silent)
+    with pytest.raises(ValueError, match="holds a run already: it has no checkpoint, remove it"):
+        pretrain_mtp(wrong, silent)
 
 
 def test_any_subset_of_tasks(data, tmp_path):

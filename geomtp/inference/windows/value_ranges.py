@@ -15,6 +15,9 @@ PERCENTILES = (2, 98)
 FAR_OFF = 6.0
 """Means that differ by more standard deviations of the training images are doubted."""
 
+TINY = 0.1
+"""Values none of which reaches this share of a standard deviation are of another unit: 0…1, say."""
+
 _SAMPLES, _SAMPLE_PX = 5, 192  # in each direction; their side
 
 
@@ -41,15 +44,19 @@ def range_of(scene: Scene) -> ValueRange:
 def doubt(scene: Scene, mean: tuple[float, ...], std: tuple[float, ...]) -> str | None:
     """A sentence where the values of a scene are far from those of training; else None."""
     bytes_alone = all(scene.raster.dtypes[band - 1] == "uint8" for band in scene.bands)
-    if bytes_alone and max(mean) <= 255:
+    trained_on_bytes = 1 < max(mean) <= 255
+    if bytes_alone and trained_on_bytes:
         return None
-    means = [float(band.mean()) for band in _samples(scene)]
+    samples = _samples(scene)
+    means = [float(band.mean()) for band in samples]
     distances = [abs(m - t) / s for m, t, s in zip(means, mean, std, strict=True)]
-    if max(distances) <= FAR_OFF:
+    largest = max(float(np.abs(band).max()) for band in samples)
+    if max(distances) <= FAR_OFF and not 0 < largest < TINY * min(std):
         return None
     return (
         f"the values of {scene.path} (mean {_text(means)}) are far from those that the model was "
-        f"trained on (mean {_text(mean)}): results will be poor; --stretch brings them to 0…255"
+        f"trained on (mean {_text(mean)}): results will be poor; "
+        + ("--stretch brings them to 0…255" if trained_on_bytes else "bring them to the same units")
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from geomtp.labels.masks.quality import FLAGS
 from geomtp.labels.store.image_labels import PER_BOX, ImageLabels
 
 
@@ -19,10 +20,16 @@ class DoubtRule:
 
     The default leaves nothing out. Stores without scores or flags are not touched by that part of
     the rule.
+
+    Raises ValueError for a flag that there is not.
     """
 
     least_score: float = 0.0
     flags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if unknown := [flag for flag in self.flags if flag not in FLAGS]:
+            raise ValueError(f"unknown flag {unknown[0]!r}; known: {', '.join(FLAGS)}")
 
     def apply(self, labels: ImageLabels) -> ImageLabels:
         """``labels`` without the doubtful instances; their pixels are to be ignored.

@@ -110,6 +110,12 @@ def test_a_scene_is_mapped_by_an_onnx_file(tmp_path):
         np.testing.assert_array_equal(file.read(1), pixels.argmax(axis=0))
 
 
+@pytest.mark.parametrize("flags", [["--precision", "bf16"], ["--compile"]])
+def test_a_graph_computes_as_it_was_exported(tmp_path, capsys, flags):
+    assert main(["predict", str(tmp_path / "a.onnx"), "scene.tif", *flags]) == 1
+    assert "a.onnx is a graph, which computes as it was exported" in capsys.readouterr().err
+
+
 def test_change_is_told_of_two_dates(tmp_path):
     node = onnx.helper.make_node("Sub", ["images_after", "images"], ["change_logits"])
     entry = facts("change_logits", ("change",), normalises=False).to_json()

@@ -1,6 +1,7 @@
 """Instances that are left out because they are doubted."""
 
 import numpy as np
+import pytest
 
 from geomtp.geometry import encode_rle
 from geomtp.labels import DoubtRule, ImageLabels, semantic_map
@@ -49,3 +50,8 @@ def test_stores_without_scores_keep_everything():
     rule = DoubtRule(0.5, ("holes",))
     assert rule.apply(labels) is labels
     assert rule.apply(ImageLabels("a.png", (4, 4))).boxes is None
+
+
+def test_flags_that_there_are_not_are_refused():
+    with pytest.raises(ValueError, match=r"unknown flag 'hole'; known: .*holes"):
+        DoubtRule(flags=("holes", "hole"))
