@@ -119,7 +119,7 @@ def test_turning_back_by_hand():
         ({"scales": ()}, "different factors above 0"),
         ({"scales": (1.0, 1.0)}, "different factors above 0"),
         ({"flips": ("vertical", "vertical")}, "flips must differ"),
-        ({"size_px": 0}, "size_px must be at least 1 pixel, found 0"),
+        ({"size_px": 0}, "size_px must be at least 1, found 0"),
     ],
 )
 def test_protocols_that_make_no_view(settings, message):
