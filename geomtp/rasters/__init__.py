@@ -6,6 +6,7 @@ from geomtp.rasters.georeferences import (
     Georeference,
     tile_georeference,
 )
+from geomtp.rasters.opening import open_scene, scene_of_array
 from geomtp.rasters.reading import (
     RasterInfo,
     WindowXYXY,
@@ -14,7 +15,7 @@ from geomtp.rasters.reading import (
     read_size,
     read_window,
 )
-from geomtp.rasters.scenes import Scene, ScenePixels, open_scene, scene_of_array
+from geomtp.rasters.scenes import Scene, ScenePixels
 from geomtp.rasters.writing import write_raster
 
 __all__ = [

@@ -13,6 +13,9 @@ from rasterio.warp import transform as reproject
 
 from geomtp.types import SizeHW
 
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises of its own, and what it lets through of GDAL's."""
+
 LONGITUDE_LATITUDE = "EPSG:4326"
 
 HALF_EQUATOR_M = 20_037_508.342789244
@@ -85,6 +88,6 @@ def tile_georeference(name: str, size_hw: SizeHW = (256, 256)) -> Georeference |
 def _reprojected(points_xy: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
     try:
         xs, ys = reproject(source, target, points_xy[:, 0].tolist(), points_xy[:, 1].tolist())
-    except (CPLE_BaseError, RasterioError) as error:
+    except GDAL_ERRORS as error:
         raise ValueError(f"no way from {source[:60]!r} to {target[:60]!r}: {error}") from error
     return np.stack([np.asarray(xs), np.asarray(ys)], axis=1)

@@ -1,4 +1,4 @@
-"""Scenes of any size, opened by path and read by window at any resolution, with what is valid.
+"""Scenes of any size, read by window at any resolution, with what is valid.
 
 Whatever GDAL opens is a scene: GeoTIFF, JPEG 2000, pictures, virtual rasters (VRT), addresses and
 archives (``https://…``, ``/vsizip/…``). Pixels are counted as stored; EXIF orientations are not
@@ -7,27 +7,20 @@ applied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError  # what GDAL raises has no public name
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
-from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from geomtp.rasters.georeferences import Georeference
-from geomtp.rasters.named_files import names_other_files
-from geomtp.rasters.reading import PICTURES, open_plain, placed, quiet
-from geomtp.rasters.whole_files import require_whole
+from geomtp.rasters.georeferences import GDAL_ERRORS, Georeference
+from geomtp.rasters.reading import PICTURES, placed
 from geomtp.types import SizeHW
 
 
@@ -214,7 +207,7 @@ class Scene:
                 resampling=Resampling.bilinear if self._palette() is None else Resampling.nearest,
                 add_alpha=ColorInterp.alpha not in self.raster.colorinterp,
             )
-        except (RasterioError, CPLE_BaseError, ValueError) as error:
+        except (*GDAL_ERRORS, ValueError) as error:
             raise ValueError(
                 f"{self.path} cannot be laid over {other.path}: {str(error).splitlines()[0]}"
             ) from error
@@ -245,149 +238,5 @@ class Scene:
         self.close()
 
 
-def open_scene(
-    path: str | Path,
-    *,
-    channels: int,
-    bands: Sequence[str] | None = None,
-    plain_only: bool = False,
-) -> Scene:
-    """The scene at ``path``, of which ``channels`` bands are read.
-
-    Args:
-        path: a file, or anything that GDAL opens.
-        channels: how many bands are needed.
-        bands: which, each by its number from 1, its name or its colour; by default all (but for
-            alpha) where they are as many as needed, red, green and blue of a file that names them,
-            and a grey picture's one band for all three.
-        plain_only: open nothing but files that hold their own pixels: no formats that name other
-            files (``open_plain``), and no metadata that do.
-
-    Raises FileNotFoundError, OSError for what is no raster or seen to be cut off, ValueError for
-    missing bands.
-    """
-    name = str(path)
-    if not name.startswith("/vsi") and "://" not in name and not Path(name).exists():
-        raise FileNotFoundError(f"{name} does not exist: expected an image file")
-    try:
-        with quiet():
-            raster = open_plain(Path(name)) if plain_only else rasterio.open(name)
-    except (RasterioError, OSError) as error:
-        raise OSError(f"{name} cannot be opened as an image or raster: {error}") from error
-    if plain_only and names_other_files(raster):
-        raster.close()
-        raise OSError(f"{name} takes pixels from other files: give one that holds all")
-    if Path(name).is_file():
-        try:
-            require_whole(Path(name), raster)
-        except OSError:
-            raster.close()
-            raise
-    return _chosen(raster, name, channels, bands)
-
-
-def scene_of_array(
-    pixels: NDArray[Any],
-    *,
-    channels: int,
-    bands: Sequence[str] | None = None,
-    place: Georeference | None,
-) -> Scene:
-    """The scene of an array (H, W, C) or (H, W); (H, W) counts as grey where three are needed.
-
-    - pixels: what is NaN, or masked of a ``numpy.ma`` array, has no value
-    - bands: which of them, by number from 1; by default all
-
-    Raises ValueError for another shape, for what are no numbers, or for another number of bands
-    than ``channels``.
-    """
-    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if pixels.ndim != 3 or 0 in pixels.shape:
-        raise ValueError(f"an image has shape (H, W, C) or (H, W), not empty: got {pixels.shape}")
-    if pixels.dtype.kind not in "biuf":
-        raise ValueError(f"an image holds whole or real numbers, got an array of {pixels.dtype}")
-    if isinstance(pixels, np.ma.MaskedArray):
-        pixels = np.ma.filled(pixels.astype(np.float32), np.nan)
-    if pixels.dtype == bool or pixels.dtype == np.int64:
-        pixels = pixels.astype(np.int32)
-    if pixels.dtype.kind == "f" and pixels.dtype.itemsize not in (4, 8):
-        pixels = pixels.astype(np.float32)
-    height, width, count = pixels.shape
-    memory = MemoryFile()  # type: ignore[no-untyped-call]
-    where: dict[str, Any] = {}
-    if place is not None:
-        where = {"crs": place.crs, "transform": Affine(*place.transform)}
-    with quiet():
-        with memory.open(
-            driver="GTiff", height=height, width=width, count=count, dtype=pixels.dtype,
-            photometric="MINISBLACK", **where,
-        ) as file:  # fmt: skip
-            file.write(pixels.transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
-        raster = memory.open()
-    if bands is not None:
-        return Scene(raster, "the array", _bands(raster, "the array", channels, bands), [memory])
-    if count == 1 and channels == 3:
-        return Scene(raster, "the array", (1, 1, 1), [memory])
-    if count != channels:
-        raise ValueError(f"the array has {count} bands (its last axis), the model needs {channels}")
-    return Scene(raster, "the array", tuple(range(1, count + 1)), [memory])
-
-
 def _size(scene: Scene) -> str:
     return f"{scene.size_hw[1]} × {scene.size_hw[0]}"
-
-
-def _chosen(raster: Any, path: str, channels: int, wanted: Sequence[str] | None) -> Scene:
-    try:
-        return Scene(raster, path, _bands(raster, path, channels, wanted))
-    except ValueError:
-        raster.close()
-        raise
-
-
-def _bands(raster: Any, path: str, channels: int, wanted: Sequence[str] | None) -> tuple[int, ...]:
-    colours = list(raster.colorinterp)
-    usable = [i + 1 for i, colour in enumerate(colours) if colour != ColorInterp.alpha]
-    if wanted is not None:
-        numbers = tuple(_number(raster, path, str(name)) for name in wanted)
-        if len(numbers) != channels:
-            raise ValueError(
-                f"the model needs {channels} bands, {len(numbers)} were chosen: "
-                f"{', '.join(map(str, wanted))}"
-            )
-        return numbers
-    if channels == 3 and colours[0] == ColorInterp.palette and len(usable) == 1:
-        return (1, 1, 1)
-    if len(usable) == channels:
-        return tuple(usable)
-    if channels == 3 and len(usable) == 1 and raster.driver in PICTURES:
-        return (usable[0],) * 3
-    rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-    if channels == 3 and all(colour in colours for colour in rgb):
-        return tuple(colours.index(colour) + 1 for colour in rgb)
-    has = f"{path} has {len(usable)} bands ({_listed(raster)}), the model needs {channels}"
-    if 1 < raster.count < channels:
-        raise ValueError(f"{has}: give an image with all the bands that it was trained on")
-    raise ValueError(
-        f"{has}: choose them by --bands, by number or name in the model's order, as in --bands "
-        f"{','.join(str(min(i + 1, raster.count)) for i in range(channels))}"
-    )
-
-
-def _number(raster: Any, path: str, name: str) -> int:
-    """The number of the band of this number, description or colour."""
-    if name.isdecimal() and 1 <= int(name) <= raster.count:
-        return int(name)
-    for names in (raster.descriptions, [colour.name for colour in raster.colorinterp]):
-        lowered = [(text or "").lower() for text in names]
-        if name.lower() in lowered:
-            return lowered.index(name.lower()) + 1
-    raise ValueError(f"{path} has no band {name!r}; it has {_listed(raster)}")
-
-
-def _listed(raster: Any) -> str:
-    names = [
-        text or ("" if colour == ColorInterp.undefined else colour.name)
-        for text, colour in zip(raster.descriptions, raster.colorinterp, strict=True)
-    ]
-    return ", ".join(f"{i + 1} {name}".strip() for i, name in enumerate(names))
