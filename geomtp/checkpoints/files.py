@@ -163,10 +163,15 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a whole {SUFFIX} file ({error}): it was cut short, damaged or is of "
-            f"another kind; copy it again"
-        ) from error
+        raise ValueError(f"{path} is not a whole {SUFFIX} file ({error}): {_hint(path)}") from error
+
+
+def _hint(path: Path) -> str:
+    if path.suffix == SUFFIX:
+        return "it was cut short, damaged or is of another kind; copy it again"
+    if path.suffix == ".ckpt":
+        return "this is the state of a training; the model is the run's model.safetensors"
+    return "weights from elsewhere have to be imported first, by geomtp weights import"
 
 
 def _info_of(sidecar: Path, text: str | None) -> dict[str, Any]:

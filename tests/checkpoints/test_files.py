@@ -143,6 +143,20 @@ def test_cut_files_are_named(tmp_path, share):
         read_weights(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("model.safetensors", "copy it again"),
+        ("last.ckpt", "the run's model.safetensors"),
+        ("released.pth", "geomtp weights import"),
+    ],
+)
+def test_what_is_no_weights_of_ours_is_told_by_its_kind(tmp_path, name, said):
+    (tmp_path / name).write_bytes(b"PK something else")
+    with pytest.raises(ValueError, match=said):
+        read_weights(tmp_path / name)
+
+
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no weights at .*none.safetensors"):
         read_weights(tmp_path / "none.safetensors")
