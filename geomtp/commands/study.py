@@ -32,7 +32,7 @@ def study_stages(words: Sequence[str]) -> int:
 
     result = stages.study_stages(config)
     print(stages.story_of(result, f"{program} {shlex.join(words)}"))
-    return INTERRUPTED if result.stopped else 0
+    return INTERRUPTED if result.stopped else int(result.failed > 0)
 
 
 STUDY_VERBS: dict[str, Verb] = {"stages": study_stages}

@@ -27,6 +27,11 @@ class StudyResult:
     report: Path
     stopped: bool
 
+    @property
+    def failed(self) -> int:
+        """How many runs failed."""
+        return sum(row.status == "failed" for row in self.rows)
+
 
 def study_stages(study: StudyStages, say: Say = print) -> StudyResult:
     """Do the runs of ``study`` that are not done, and write ``study.csv`` and ``report.html``.
@@ -80,9 +85,10 @@ def _written(study: StudyStages, ledger: Ledger, stopped: bool) -> StudyResult:
 def story_of(result: StudyResult, command: str) -> str:
     """What to tell the user at the end: the table, where things lie, how to go on."""
     lines = [table_text(result.rows), *verdict_lines(result.verdicts)]
-    failed = sum(row.status == "failed" for row in result.rows)
-    if failed:
-        lines.append(f"{failed} runs failed (see {result.csv}); try them again by --retry-failed")
+    if result.failed:
+        lines.append(
+            f"{result.failed} runs failed (see {result.csv}); try them again by --retry-failed"
+        )
     if result.stopped:
         lines.append(f"stopped; nothing is lost. Go on with: {command}")
     lines += [f"figures   {result.csv}", f"report    {result.report}"]

@@ -210,6 +210,7 @@ def test_a_run_that_fails_does_not_lose_the_others(quick, data, tmp_path, monkey
     }  # fmt: skip
     failed = next(row for row in result.rows if row.status == "failed")
     assert failed.reason == "RuntimeError: out of memory"
+    assert result.failed == 1
     assert "1 runs failed" in story_of(result, "x")
     assert "1 failed" in story_of(result, "x")
     assert "RuntimeError: out of memory" in result.report.read_text()
