@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
@@ -207,17 +208,21 @@ class RasterStore:
             raise Refused(413, f"{name} has {bands} bands, this server takes {_MOST_BANDS}")
 
     def _refuse_if_full(self) -> None:
-        used = sum(
-            entry.stat().st_size
-            for folder, _, files in os.walk(self._root.parent)
-            for entry in (Path(folder) / file for file in files)
-            if entry.exists()
-        )
-        if used > self._config.max_stored_gb * 10**9:
+        if bytes_below(self._root.parent) > self._config.max_stored_gb * 10**9:
             raise Refused(
                 507, f"the server's {self._config.max_stored_gb:g} GB are full "
                 f"(--max_stored_gb): remove jobs, or ask who runs it",
             )  # fmt: skip
+
+
+def bytes_below(folder: Path) -> int:
+    """How many bytes the files in ``folder`` and below take; others may remove some meanwhile."""
+    used = 0
+    for inner, _, files in os.walk(folder):
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):
+                used += Path(inner, file).stat().st_size
+    return used
 
 
 def named(sentence: str, path: Path, name: str) -> str:

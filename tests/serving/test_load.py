@@ -117,9 +117,11 @@ def test_fifty_clients_do_not_hinder_each_other(tmp_path):
 
         with ThreadPoolExecutor(CLIENTS + 1) as pool:
             prober = pool.submit(probe)
-            for done in [pool.submit(act, number) for number in range(CLIENTS)]:
-                done.result()
-            stopped.set()
+            try:
+                for done in [pool.submit(act, number) for number in range(CLIENTS)]:
+                    done.result()
+            finally:
+                stopped.set()
             prober.result()
         assert max(waits) < 10, sorted(waits)[-5:]
         for thread in slow:
