@@ -19,8 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torch.nn.modules.batchnorm import _BatchNorm
-
 from geomtp.data.dataset import StoreDataset
 from geomtp.data.mixing import validation_loader
 from geomtp.data.sources import SOURCES
@@ -32,7 +30,7 @@ from geomtp.training.configs import FineTune
 from geomtp.training.finetune import finetune
 from geomtp.training.finetune_data import train_share
 from geomtp.training.run_folder import RunFolder
-from geomtp.training.running_statistics import measure_statistics
+from geomtp.training.running_statistics import measure_statistics, norms_by_name
 from geomtp.training.validation import ValidationSet
 
 EVERY: dict[str, Any] = {
@@ -123,12 +121,11 @@ def measured_anew(config: FineTune, source: str) -> float:
         return StoreDataset(part, view, ("semantic",), mean=config.mean, std=config.std)
 
     model = load(RunFolder(config.out).model)
-    names = [name for name, part in model.named_modules() if isinstance(part, _BatchNorm)]
     steps = validation_loader(whole(training), source, batch_size=6)
     measure_statistics(
         model,
         ({source: batch} for batch in steps),
-        [name for name in names if name.startswith("decoders.semantic.trunk.")],
+        [n for n in norms_by_name(model) if n.startswith("decoders.semantic.trunk.")],
     )
     scores = ValidationSet({source: whole(store.subset("val"))}, 0, None).scores(model.eval())
     return scores[source]["semantic/miou"]

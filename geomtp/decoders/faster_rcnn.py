@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -13,7 +12,6 @@ from geomtp.decoders.detection.found_boxes import scaled_boxes
 from geomtp.decoders.detection.horizontal_rcnn import HorizontalRCNN
 from geomtp.decoders.detection.rois import RegionClassifier, SampledRois
 from geomtp.decoders.detection.two_stage import Matching
-from geomtp.decoders.official import official_trunk_key
 from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
 
 
@@ -65,14 +63,7 @@ class FasterRCNN(HorizontalRCNN):
 
     def official_keys(self, source_numbers: Mapping[str, int]) -> dict[str, str]:
         """Our keys and those of a fine-tuned model, which knows one source."""
-        first = rf"^classifiers\.{re.escape(next(iter(self.classifiers)))}\."
-        keys = {}
-        for key in self.state_dict():
-            if key.startswith("trunk."):
-                keys[key] = official_trunk_key(key)
-            elif re.match(first, key):
-                keys[key] = re.sub(first, "roi_head.bbox_head.", key)
-        return keys
+        return self.fine_tuned_keys()
 
 
 def _normal(layer: nn.Conv2d | nn.Linear, std: float) -> None:

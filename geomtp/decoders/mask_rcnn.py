@@ -20,7 +20,7 @@ from geomtp.decoders.detection.rois import (
     region_count,
 )
 from geomtp.decoders.detection.two_stage import Matching
-from geomtp.decoders.official import fine_tuned_detector_key, official_detector_key
+from geomtp.decoders.official import official_detector_key
 from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
 
 MASK_CELLS = 14
@@ -114,10 +114,6 @@ class MaskRCNN(HorizontalRCNN):
             key: official_detector_key(key, "inssegdecoder", parts, source_numbers)
             for key in self.state_dict()
         }
-
-    def fine_tuned_keys(self) -> dict[str, str]:
-        """Our keys and those of MMDetection."""
-        return {key: fine_tuned_detector_key(key) for key in self.state_dict()}
 
 
 class MaskRCNNClassifier(nn.Module):

@@ -26,7 +26,7 @@ from geomtp.decoders.detection.two_stage import (
     TwoStageDecoder,
     TwoStageTrunk,
 )
-from geomtp.decoders.official import fine_tuned_detector_key, official_detector_key
+from geomtp.decoders.official import official_detector_key
 from geomtp.geometry import rotated_iou, rotated_nms
 from geomtp.geometry.rotated_boxes import rescale
 from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
@@ -152,10 +152,6 @@ class OrientedRCNN(TwoStageDecoder):
             key: official_detector_key(key, "rotdetdecoder", parts, source_numbers)
             for key in self.state_dict()
         }
-
-    def fine_tuned_keys(self) -> dict[str, str]:
-        """Our keys and those of MMRotate."""
-        return {key: fine_tuned_detector_key(key) for key in self.state_dict()}
 
 
 def _smooth_l1(predicted: Tensor, target: Tensor) -> Tensor:

@@ -50,16 +50,15 @@ def open_scene(
             raster = open_plain(Path(name)) if plain_only else rasterio.open(name)
     except (RasterioError, OSError) as error:
         raise OSError(f"{name} cannot be opened as an image or raster: {error}") from error
-    if plain_only and names_other_files(raster):
-        raster.close()
-        raise OSError(f"{name} takes pixels from other files: give one that holds all")
-    if Path(name).is_file():
-        try:
+    try:
+        if plain_only and names_other_files(raster):
+            raise OSError(f"{name} takes pixels from other files: give one that holds all")
+        if Path(name).is_file():
             require_whole(Path(name), raster)
-        except OSError:
-            raster.close()
-            raise
-    return _chosen(raster, name, channels, bands)
+        return Scene(raster, name, chosen_bands(raster, name, channels, bands))
+    except (OSError, ValueError):
+        raster.close()
+        raise
 
 
 def scene_of_array(
@@ -109,11 +108,3 @@ def scene_of_array(
     if count != channels:
         raise ValueError(f"the array has {count} bands (its last axis), the model needs {channels}")
     return Scene(raster, "the array", tuple(range(1, count + 1)), [memory])
-
-
-def _chosen(raster: Any, path: str, channels: int, wanted: Sequence[str] | None) -> Scene:
-    try:
-        return Scene(raster, path, chosen_bands(raster, path, channels, wanted))
-    except ValueError:
-        raster.close()
-        raise

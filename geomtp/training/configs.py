@@ -24,6 +24,12 @@ ONLY_FOR: dict[str, Task] = {
 _WIDTHS = ("semantic_channels", "detector_channels", "fc_channels")
 
 
+def check_std(std: tuple[float, ...] | None) -> None:
+    """Raise ValueError for a deviation by which nothing can be divided."""
+    if std is not None and min(std) <= 0:
+        raise ValueError(f"std divides: every value must be above 0, found {std}")
+
+
 @dataclass(frozen=True)
 class SourceRun:
     """How one source takes part in a run.
@@ -195,8 +201,7 @@ class Training(RunSettings):
         for name in ("drop_path", "ema_decay"):
             if (getattr(self, name) or 0) > 1:
                 raise ValueError(f"{name} must lie in 0…1, found {getattr(self, name)}")
-        if self.std is not None and min(self.std) <= 0:
-            raise ValueError(f"std divides: every value must be above 0, found {self.std}")
+        check_std(self.std)
         for name in ("mean", "std"):
             values = getattr(self, name)
             if None not in (values, self.in_channels) and len(values) != self.in_channels:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from geomtp.training.configs import RunSettings
+from geomtp.training.configs import RunSettings, check_std
 
 IMAGES_PER_UNIT = 256
 """Images per step at which the base learning rate holds."""
@@ -107,8 +107,7 @@ class PretrainMAE(RunSettings):
                 raise ValueError(
                     f"{name} needs a value per channel: {self.in_channels}, found {len(values)}"
                 )
-        if self.std is not None and min(self.std) <= 0:
-            raise ValueError(f"std divides: every value must be above 0, found {self.std}")
+        check_std(self.std)
 
     @property
     def images_per_step(self) -> int:

@@ -32,7 +32,9 @@ class StatisticsAnew(Callback):
         """Measure if that was the last step."""
         if trainer.global_step == trainer.max_steps:
             assert isinstance(pl_module, MultiTaskTraining)
-            learned = {name for name, norm in _norms(pl_module.model).items() if norm.training}
+            learned = {
+                name for name, norm in norms_by_name(pl_module.model).items() if norm.training
+            }
             with torch.random.fork_rng():
                 torch.manual_seed(pl_module.config.seed)
                 measure_statistics(pl_module.trained, self.steps, learned)
@@ -51,7 +53,7 @@ def measure_statistics(
     - names: of the norms, as in ``model.named_modules()``; others stay as they are
     """
     device = next(model.parameters()).device
-    norms, chosen = _norms(model), set(names)
+    norms, chosen = norms_by_name(model), set(names)
     model.train()
     for name, norm in norms.items():
         norm.train(name in chosen)
@@ -64,5 +66,6 @@ def measure_statistics(
         norms[name].momentum = momentum
 
 
-def _norms(model: nn.Module) -> dict[str, _BatchNorm]:
+def norms_by_name(model: nn.Module) -> dict[str, _BatchNorm]:
+    """The batch norms of a model, by their names in ``named_modules``."""
     return {name: part for name, part in model.named_modules() if isinstance(part, _BatchNorm)}

@@ -16,6 +16,7 @@ from geomtp.decoders.detection.rois import SampledRois, SharedFcs, match_and_sam
 from geomtp.decoders.detection.rpn import ProposalRules, RegionProposalNetwork
 from geomtp.decoders.detection.sampling import Sampler
 from geomtp.decoders.fpn import FeaturePyramidNetwork
+from geomtp.decoders.official import fine_tuned_detector_key
 from geomtp.types import FeaturePyramid, Predictions, SizeHW, Targets
 
 BOX_CELLS = 7
@@ -96,6 +97,11 @@ class TwoStageDecoder(Decoder):
         self.classifiers = nn.ModuleDict(
             {source: classifier(count) for source, count in self.num_classes.items()}
         )
+
+    def fine_tuned_keys(self) -> dict[str, str]:
+        """Our keys and those of MMDetection and MMRotate, which know one source."""
+        own = ("trunk.", f"classifiers.{next(iter(self.classifiers))}.")
+        return {k: fine_tuned_detector_key(k) for k in self.state_dict() if k.startswith(own)}
 
     def loss(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geomtp.labels.store.image_labels import PER_BOX, ImageLabels
+from geomtp.labels.store.image_labels import ImageLabels
 from geomtp.labels.store.label_store import LabelStore, write_store
 from geomtp.types import IGNORE, ClassMap
 
@@ -44,22 +44,16 @@ def _chosen(store: LabelStore, new: NDArray[np.int64]) -> Iterator[ImageLabels]:
     """The rows with their classes renumbered; ``new`` (K,) holds -1 for classes that go."""
     for row in store:
         changes: dict[str, Any] = {}
+        some = row
         if row.scene_class is not None:
             if new[row.scene_class] < 0:
                 continue
             changes["scene_class"] = int(new[row.scene_class])
         if row.box_labels is not None:
-            kept = np.flatnonzero(new[row.box_labels] >= 0)
-            changes |= {name: _taken(getattr(row, name), kept) for name in PER_BOX}
-            changes["box_labels"] = new[row.box_labels[kept]]
+            some = row.with_boxes(np.flatnonzero(new[row.box_labels] >= 0))
+            changes["box_labels"] = new[some.box_labels]
         if row.rbox_labels is not None:
             kept = np.flatnonzero(new[row.rbox_labels] >= 0)
-            changes["rboxes"] = _taken(row.rboxes, kept)
+            changes["rboxes"] = None if row.rboxes is None else row.rboxes[kept]
             changes["rbox_labels"] = new[row.rbox_labels[kept]]
-        yield dataclasses.replace(row, **changes)
-
-
-def _taken(column: Any, kept: NDArray[np.intp]) -> Any:
-    if column is None or isinstance(column, np.ndarray):
-        return column if column is None else column[kept]
-    return tuple(column[i] for i in kept)
+        yield dataclasses.replace(some, **changes)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from geomtp.labels.masks.quality import FLAGS
-from geomtp.labels.store.image_labels import PER_BOX, ImageLabels
+from geomtp.labels.store.image_labels import ImageLabels
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,7 @@ class DoubtRule:
             doubtful |= [bool(set(self.flags) & set(flags)) for flags in labels.flags]
         if not doubtful.any():
             return labels
-        kept = np.flatnonzero(~doubtful)
-        rows: dict[str, Any] = {
-            name: tuple(value[i] for i in kept) if isinstance(value, tuple) else value[kept]
-            for name in PER_BOX
-            if (value := getattr(labels, name)) is not None
-        }
         ignored = labels.rles or ()
         left_out = tuple(rle for rle, bad in zip(ignored, doubtful, strict=False) if bad)
-        return replace(labels, **rows, ignored_rles=(*labels.ignored_rles, *left_out))
+        rest = labels.with_boxes(np.flatnonzero(~doubtful))
+        return replace(rest, ignored_rles=(*labels.ignored_rles, *left_out))

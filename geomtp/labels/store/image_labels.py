@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,3 +79,12 @@ class ImageLabels:
             if items is not None and (labels is None or len(items) != len(labels)):
                 count = None if labels is None else len(labels)
                 raise ValueError(f"{self.image}: {len(items)} {name} but {count} labels")
+
+    def with_boxes(self, kept: NDArray[np.intp]) -> Self:
+        """The same with the boxes ``kept`` (numbers) alone, and what belongs to them."""
+        columns: dict[str, Any] = {
+            name: tuple(value[i] for i in kept) if isinstance(value, tuple) else value[kept]
+            for name in PER_BOX
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, **columns)
